@@ -1,1 +1,15 @@
-//! core
+//! The gateway's rules, pure: time and chance are arguments, the outside world is a port.
+//!
+//! Invariant: no runtime, no socket, no file, no SQL. What is decided here can be tested in a microsecond.
+
+pub mod endpoint;
+pub mod envelope;
+pub mod policy;
+pub mod ports;
+pub mod time;
+pub mod verdict;
+
+pub use endpoint::{Endpoint, TlsMode};
+pub use envelope::{Envelope, MessageId, Origin, QueuedRecipient, RecipientState, RouteKey};
+pub use time::Timestamp;
+pub use verdict::Verdict;

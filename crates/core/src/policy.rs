@@ -1,0 +1,125 @@
+//! Who may relay. The only place where a [`RelayPermit`] is made (promise 2: Permitted).
+//!
+//! Decides on the domain of one parsed address, never on its local part. Proof: `transcripts/attacks/relay_*`.
+
+use crate::envelope::RouteKey;
+use ipnet::IpNet;
+use std::net::IpAddr;
+
+/// Why a recipient was let in; kept in the queue row and shown by `queue show`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PermitReason {
+    /// The domain is accepted and a source of truth knows the recipient.
+    AcceptedDomain,
+    /// The client logged in.
+    Authenticated,
+    /// The client's address is in a trusted network.
+    TrustedNetwork,
+    /// Open relay, doubly confirmed by the administrator.
+    OpenRelay,
+}
+
+/// Proof that a recipient may enter an envelope. No public constructor: only this module makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayPermit {
+    reason: PermitReason,
+    route: RouteKey,
+}
+
+impl RelayPermit {
+    /// Why.
+    pub fn reason(&self) -> &PermitReason {
+        &self.reason
+    }
+    /// Which next hop the recipient goes to.
+    pub fn route(&self) -> &RouteKey {
+        &self.route
+    }
+}
+
+/// What is known about the client when it names a recipient.
+#[derive(Clone, Debug, Default)]
+pub struct Client {
+    /// The client has logged in (at the delegate or as a local user).
+    pub authenticated: bool,
+    /// The client's address lies in `relay.trusted_networks` and the listener honours them.
+    pub trusted: bool,
+    /// `open_relay` is set and confirmed.
+    pub open_relay: bool,
+}
+
+/// What policy says about a recipient before any source of truth is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Let it in.
+    Permit(RelayPermit),
+    /// The domain is accepted: ask its sources; [`Ask::accept`] turns their Accept into a permit.
+    Ask(Ask),
+    /// `550 5.7.1`.
+    RelayDenied,
+}
+
+/// An open question about a recipient of an accepted domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    domain: String,
+}
+
+impl Ask {
+    /// The accepted domain as it stands in the settings.
+    pub fn domain(&self) -> &str {
+        &self.domain
+    }
+    /// The sources said Accept.
+    pub fn accept(self) -> RelayPermit {
+        RelayPermit { reason: PermitReason::AcceptedDomain, route: RouteKey::Domain(self.domain) }
+    }
+}
+
+/// Decides on one recipient. `accepted` is the accepted domain that the recipient's domain matched, if any.
+///
+/// A client that may relay still has its recipients in accepted domains checked: a typo to a colleague is refused at
+/// once instead of bounced later.
+pub fn decide(client: &Client, accepted: Option<&str>) -> Decision {
+    if let Some(domain) = accepted {
+        return Decision::Ask(Ask { domain: domain.to_owned() });
+    }
+    let reason = match client {
+        Client { authenticated: true, .. } => PermitReason::Authenticated,
+        Client { trusted: true, .. } => PermitReason::TrustedNetwork,
+        Client { open_relay: true, .. } => PermitReason::OpenRelay,
+        _ => return Decision::RelayDenied,
+    };
+    Decision::Permit(RelayPermit { reason, route: RouteKey::Relay })
+}
+
+/// True if `address` lies in one of `networks`; IPv4-mapped IPv6 addresses count as IPv4.
+pub fn in_networks(address: IpAddr, networks: &[IpNet]) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stranger_gets_no_permit_for_a_foreign_domain() {
+        assert_eq!(decide(&Client::default(), None), Decision::RelayDenied);
+    }
+
+    #[test]
+    fn an_accepted_domain_is_asked_about_even_for_users() {
+        let user = Client { authenticated: true, ..Client::default() };
+        assert!(
+            matches!(decide(&user, Some("a.example")), Decision::Ask(ask) if ask.domain() == "a.example")
+        );
+    }
+
+    #[test]
+    fn a_mapped_address_is_in_the_ipv4_network() {
+        let networks = ["10.0.0.0/8".parse().unwrap()];
+        assert!(in_networks("::ffff:10.1.2.3".parse().unwrap(), &networks));
+        assert!(!in_networks("::ffff:11.1.2.3".parse().unwrap(), &networks));
+    }
+}
