@@ -11,20 +11,18 @@ pub struct Timestamp(pub i64);
 impl Timestamp {
     /// RFC 5322 date with offset `+0000`: `Tue, 24 Nov 2026 06:35:38 +0000`.
     pub fn rfc5322(self) -> String {
-        self.zoned().strftime("%a, %d %b %Y %H:%M:%S %z").to_string()
+        self.utc().strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
     }
     /// RFC 3339 in UTC with seconds: `2026-11-24T06:35:38Z`.
     pub fn rfc3339(self) -> String {
-        self.zoned().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+        self.utc().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
     }
     /// Time from `earlier` to this; zero if `earlier` is later.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_micros(u64::try_from(self.0 - earlier.0).unwrap_or(0))
     }
-    fn zoned(self) -> jiff::Zoned {
-        jiff::Timestamp::from_microsecond(self.0)
-            .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
-            .to_zoned(jiff::tz::TimeZone::UTC)
+    fn utc(self) -> jiff::Timestamp {
+        jiff::Timestamp::from_microsecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
     }
 }
 
@@ -39,5 +37,17 @@ impl Sub<Duration> for Timestamp {
     type Output = Timestamp;
     fn sub(self, d: Duration) -> Timestamp {
         Timestamp(self.0.saturating_sub(i64::try_from(d.as_micros()).unwrap_or(i64::MAX)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_read_as_rfc_5322_and_rfc_3339_want_them() {
+        let t = Timestamp(1_795_415_738_000_000);
+        assert_eq!(t.rfc5322(), "Mon, 23 Nov 2026 06:35:38 +0000");
+        assert_eq!(t.rfc3339(), "2026-11-23T06:35:38Z");
     }
 }

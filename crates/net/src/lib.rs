@@ -1,1 +1,6 @@
-//! net
+//! Sockets, TLS, clocks: drivers around the machines of `vouchsafe_smtp`.
+//!
+//! Invariant: the only system clocks and the only sockets of the workspace are here. Nothing is decided here.
+
+pub mod clock;
+pub mod stream;

@@ -1,0 +1,18 @@
+//! One type for every connection: TCP, TLS over it, or a pipe in memory.
+
+use std::io;
+use tokio::io::{AsyncRead, AsyncWrite};
+use vouchsafe_core::ports::BoxFuture;
+
+/// A connection's two directions.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A boxed connection.
+pub type BoxStream = Box<dyn Stream>;
+
+/// Opens connections: the system's TCP in `serve`, pipes to the fakes in the in-process tests.
+pub trait Dial: Send + Sync {
+    /// Connects to `host:port`; name errors, refusals and time-outs are `io::Error`s in words.
+    fn dial<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<BoxStream>>;
+}
