@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod client;
+mod command;
 pub mod data;
 pub mod extension;
 pub mod limits;
