@@ -1,0 +1,348 @@
+//! Settings as the gateway uses them: typed, complete, checked once, never changed while a session holds them.
+//! Never holds a fault: what is here has passed every check of [`crate::parse`].
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use vouchsafe_core::endpoint::Endpoint;
+use vouchsafe_smtp::address::ReversePath;
+use vouchsafe_smtp::data::BareNewline;
+
+/// All settings: one immutable value, swapped whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// What we call ourselves in banner, EHLO and Received.
+    pub hostname: String,
+    /// Where queue, bodies and the control socket live.
+    pub data_dir: PathBuf,
+    /// Log format and level.
+    pub log: Log,
+    /// At least one.
+    pub listeners: Vec<Listener>,
+    /// Our certificate; self-signed when `None`.
+    pub tls: Option<TlsFiles>,
+    /// Delegates by name.
+    pub delegates: BTreeMap<String, Delegate>,
+    /// Domains whose mail we take from strangers, by name in lower case, each once.
+    pub domains: Vec<AcceptedDomain>,
+    /// Mail of our own users.
+    pub relay: Relay,
+    /// Retry, expiry, bounces.
+    pub queue: Queue,
+    /// Named limits.
+    pub limits: Limits,
+}
+
+impl Settings {
+    /// The accepted domain of this name (compared without case).
+    pub fn domain(&self, name: &str) -> Option<&AcceptedDomain> {
+        self.domains.iter().find(|d| d.name.eq_ignore_ascii_case(name))
+    }
+}
+
+/// How and how much is logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: String,
+}
+
+/// Log lines for whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// People.
+    Plain,
+    /// Machines.
+    Json,
+}
+
+/// Files of our certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// PEM chain, leaf first.
+    pub certificate: PathBuf,
+    /// PEM private key.
+    pub key: PathBuf,
+}
+
+/// Who a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenerKind {
+    /// Strangers from the Internet, for accepted domains.
+    Mx,
+    /// Our users, after AUTH.
+    Submission,
+    /// Our machines, by network.
+    Trusted,
+}
+
+/// TLS on a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenerTls {
+    /// None.
+    Off,
+    /// STARTTLS is offered.
+    StartTls,
+    /// From the first octet.
+    Implicit,
+}
+
+/// Whether `Received` names the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReceivedClient {
+    /// EHLO name and address.
+    Full,
+    /// Neither: an employee's home address is nobody's business.
+    Omit,
+}
+
+/// Where AUTH is offered without TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthWithoutTls {
+    /// Nowhere.
+    Never,
+    /// To clients on a loopback address.
+    Loopback,
+    /// To all (the administrator insisted).
+    Always,
+}
+
+/// One listener: addresses that behave alike.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    /// The administrator's name for it; unique.
+    pub name: String,
+    /// Who it is for.
+    pub kind: ListenerKind,
+    /// At least one.
+    pub addresses: Vec<SocketAddr>,
+    /// TLS.
+    pub tls: ListenerTls,
+    /// Largest message in octets; `None`: no limit but the disk.
+    pub message_size: Option<u64>,
+    /// What happens to bare newlines.
+    pub bare_newline: BareNewline,
+    /// Clients whose bare newlines are made CRLF where others' are refused.
+    pub bare_newline_exclude: Vec<IpNet>,
+    /// Whether `Received` names the client.
+    pub received_client: ReceivedClient,
+    /// Wait before the banner; who talks in it is refused. Zero: none.
+    pub greet_wait: Duration,
+    /// AUTH without TLS.
+    pub auth_without_tls: AuthWithoutTls,
+}
+
+/// A server that is asked about logins and recipients.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delegate {
+    /// Its key in `[delegate.NAME]`.
+    pub name: String,
+    /// Asked about logins, in order; the next only when one is unavailable. At least one.
+    pub auth: Vec<Endpoint>,
+    /// Asked about recipients, in order. At least one.
+    pub recipients: Vec<Endpoint>,
+    /// Longest a client waits for a verdict.
+    pub deadline: Duration,
+    /// Most AUTH sessions at once.
+    pub auth_sessions: usize,
+    /// Most recipient sessions at once.
+    pub recipient_sessions: usize,
+    /// Reverse path of callouts.
+    pub probe_sender: ReversePath,
+    /// How far a callout goes.
+    pub probe_to: ProbeTo,
+    /// How login names are shown to the delegate.
+    pub login_name: LoginName,
+    /// How long verdicts live.
+    pub verdicts: VerdictTimes,
+    /// How long credentials' verdicts live, in memory.
+    pub credentials: CredentialTimes,
+    /// `252` to RCPT counts as yes.
+    pub accept_252: bool,
+}
+
+/// The command whose reply decides about a recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeTo {
+    /// RCPT.
+    Rcpt,
+    /// The DATA command (never its content): one recipient a connection, closed on 354.
+    Data,
+}
+
+/// Mapping of a client's login name to the delegate's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoginName {
+    /// As the client wrote it.
+    AsIs,
+    /// Without `@domain`.
+    StripDomain,
+    /// `{user}` (without domain), `{domain}` and `{login}` (as written) are filled in.
+    Template(String),
+}
+
+impl LoginName {
+    /// The name the delegate is shown.
+    pub fn map(&self, login: &str) -> String {
+        let (user, domain) = login.rsplit_once('@').unwrap_or((login, ""));
+        match self {
+            LoginName::AsIs => login.to_owned(),
+            LoginName::StripDomain => user.to_owned(),
+            LoginName::Template(t) => fill(t, user, domain, login),
+        }
+    }
+}
+
+/// One pass, so that braces in a login name are never read as a place.
+fn fill(template: &str, user: &str, domain: &str, login: &str) -> String {
+    let mut out = String::with_capacity(template.len() + login.len());
+    let mut rest = template;
+    while let Some(open) = rest.find('{') {
+        out.push_str(&rest[..open]);
+        rest = &rest[open..];
+        let places = [("{user}", user), ("{domain}", domain), ("{login}", login)];
+        match places.iter().find(|(place, _)| rest.starts_with(place)) {
+            Some((place, value)) => {
+                out.push_str(value);
+                rest = &rest[place.len()..];
+            }
+            None => {
+                out.push('{');
+                rest = &rest[1..];
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// How long verdicts about recipients live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VerdictTimes {
+    /// A yes expires.
+    pub yes: Duration,
+    /// A yes is asked again behind the scenes.
+    pub refresh: Duration,
+    /// A no expires.
+    pub no: Duration,
+}
+
+/// How long verdicts about credentials live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CredentialTimes {
+    /// The same password again needs no question. Zero: off.
+    pub yes: Duration,
+    /// The same wrong password again is answered by ourselves. Zero: off.
+    pub no: Duration,
+}
+
+/// A domain whose mail we take from strangers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AcceptedDomain {
+    /// Lower case, A-labels or as written.
+    pub name: String,
+    /// Sources of truth, in order. At least one.
+    pub recipients: Vec<RecipientSource>,
+    /// In order. At least one.
+    pub next_hop: Vec<Endpoint>,
+}
+
+/// Who knows whether a recipient exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecipientSource {
+    /// A delegate of this name, which exists in `delegates`.
+    Delegate(String),
+    /// Local users: the address, or its local part, is a user's name.
+    Local,
+    /// A file with one address (or `@domain`) a line.
+    List(PathBuf),
+    /// Whoever: every address exists.
+    Any,
+}
+
+/// Mail of our own users and machines.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Relay {
+    /// Who answers for logins.
+    pub logins: Logins,
+    /// Where their mail goes, in order. Empty only when nobody may relay.
+    pub next_hop: Vec<Endpoint>,
+    /// Clients that may relay without AUTH on `trusted` listeners.
+    pub trusted_networks: Vec<IpNet>,
+    /// Anyone may relay: every listener is on loopback only, or it was confirmed.
+    pub open_relay: bool,
+}
+
+/// Exactly one source answers for a login domain.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Logins(pub Vec<(String, LoginSource)>);
+
+impl Logins {
+    /// The source for a login name: its domain's, else that of `*`.
+    pub fn source(&self, login: &str) -> Option<&LoginSource> {
+        let domain = login.rsplit_once('@').map_or("", |(_, d)| d);
+        let of = |name: &str| self.0.iter().find(|(d, _)| d.eq_ignore_ascii_case(name)).map(|(_, s)| s);
+        of(domain).or_else(|| of("*"))
+    }
+}
+
+/// Who knows whether a password is right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoginSource {
+    /// A delegate of this name, which exists in `delegates`.
+    Delegate(String),
+    /// Local users only.
+    Local,
+}
+
+/// Retry, expiry, bounces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Waits between attempts; the last repeats. At least one.
+    pub retry: Vec<Duration>,
+    /// Age at which our own senders are told of the delay; `None`: never.
+    pub warn_after: Option<Duration>,
+    /// Age at which a message fails.
+    pub expire: Duration,
+    /// Whether strangers get DSNs.
+    pub bounce_strangers: BounceStrangers,
+    /// Hold instead of failing.
+    pub soft_bounce: bool,
+}
+
+/// Whether senders on `mx` listeners get DSNs for a next hop's refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BounceStrangers {
+    /// Never.
+    Never,
+    /// When SPF or aligned DKIM proves them (until that is there: never).
+    Verified,
+    /// Always: makes backscatter.
+    Always,
+}
+
+/// Named limits. Those of a session are in `session`; each is a setting of `[limits]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Of one session.
+    pub session: vouchsafe_smtp::limits::Limits,
+    /// Sessions in all.
+    pub sessions: usize,
+    /// Sessions of one client address.
+    pub sessions_per_address: usize,
+    /// Octets that stay free on the disk: below it `452 4.3.1`.
+    pub free_space: u64,
+    /// Octets of bodies in memory, all sessions together; past it bodies go to files.
+    pub body_memory: u64,
+    /// Deliveries at once, in all.
+    pub deliveries: usize,
+    /// Deliveries at once to one route.
+    pub deliveries_per_destination: usize,
+    /// `Received` fields of an arriving message (RFC 5321 §6.3). Past it: `554 5.4.6`.
+    pub received_hops: usize,
+}
