@@ -3,4 +3,8 @@
 //! Invariant: the only system clocks and the only sockets of the workspace are here. Nothing is decided here.
 
 pub mod clock;
+pub mod listener;
+pub mod local;
+pub mod server;
+pub mod server_tls;
 pub mod stream;
