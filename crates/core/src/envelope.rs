@@ -11,6 +11,15 @@ use vouchsafe_smtp::{MailFrom, RcptTo};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MessageId(pub uuid::Uuid);
 
+impl MessageId {
+    /// A fresh id for a message that arrives now.
+    pub fn at(now: Timestamp) -> MessageId {
+        let micros = u64::try_from(now.0).unwrap_or(0);
+        let nanos = u32::try_from(micros % 1_000_000 * 1000).unwrap_or(0);
+        MessageId(uuid::Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, micros / 1_000_000, nanos)))
+    }
+}
+
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.simple().fmt(f)

@@ -4,9 +4,12 @@
 
 pub mod endpoint;
 pub mod envelope;
+pub mod headers;
 pub mod policy;
 pub mod ports;
+pub mod retry;
 pub mod time;
+pub mod trace;
 pub mod verdict;
 
 pub use endpoint::{Endpoint, TlsMode};
