@@ -2,9 +2,12 @@
 //!
 //! Invariant: the only system clocks and the only sockets of the workspace are here. Nothing is decided here.
 
+pub mod client;
 pub mod clock;
+pub mod dial;
 pub mod listener;
 pub mod local;
 pub mod server;
 pub mod server_tls;
 pub mod stream;
+pub mod tls;
