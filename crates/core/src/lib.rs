@@ -2,8 +2,11 @@
 //!
 //! Invariant: no runtime, no socket, no file, no SQL. What is decided here can be tested in a microsecond.
 
+pub mod bounded;
+pub mod cache;
 pub mod endpoint;
 pub mod envelope;
+pub mod guard;
 pub mod headers;
 pub mod policy;
 pub mod ports;

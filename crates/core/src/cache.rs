@@ -1,0 +1,217 @@
+//! The verdict cache of one delegate (DESIGN section 4). Pure: time is an argument.
+//!
+//! A yes is refreshed after `refresh` and served, stale, until `yes` is over, through an outage too. A single "no" never
+//! demotes a live yes: it is asked again after [`SECOND_LOOK`], the second demotes. Unavailable is never stored. Yes and
+//! no are bounded apart, so that a dictionary run evicts no yes.
+
+use std::time::Duration;
+
+use vouchsafe_smtp::{Reply, Tick};
+
+use crate::bounded::Bounded;
+use crate::verdict::Verdict;
+
+/// After a first "no" to an address that has a live yes, the address is asked again this much later.
+pub const SECOND_LOOK: Duration = Duration::from_secs(600);
+
+/// How long verdicts live (`delegate.NAME.verdicts`).
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// A yes is good for this long.
+    pub yes: Duration,
+    /// A yes is asked again, behind the client's back, after this long.
+    pub refresh: Duration,
+    /// A no is good for this long.
+    pub no: Duration,
+}
+
+/// What the cache knows of an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// Use it.
+    Fresh(Verdict),
+    /// Use it, and ask again behind it.
+    Stale(Verdict),
+    /// Ask.
+    Missing,
+}
+
+#[derive(Debug)]
+struct Yes {
+    said: Reply,
+    since: Tick,
+    refresh_at: Tick,
+    doubted: bool,
+}
+
+#[derive(Debug)]
+struct No {
+    said: Reply,
+    tell: Reply,
+    until: Tick,
+}
+
+/// Verdicts by case-folded address.
+#[derive(Debug)]
+pub struct VerdictCache {
+    yes: Bounded<Box<str>, Yes>,
+    no: Bounded<Box<str>, No>,
+}
+
+impl VerdictCache {
+    /// A cache with at most `bound` yes and `bound` no entries.
+    pub fn new(bound: usize) -> VerdictCache {
+        VerdictCache { yes: Bounded::new(bound), no: Bounded::new(bound) }
+    }
+
+    /// Looks an address up. A stale entry is handed out as stale once per refresh interval try: the caller asks again.
+    pub fn get(&mut self, key: &str, times: &Times, now: Tick) -> Lookup {
+        if let Some(entry) = self.yes.get_mut(key) {
+            if now.since(entry.since) < times.yes {
+                let verdict = Verdict::Accept(entry.said.clone());
+                return if now < entry.refresh_at { Lookup::Fresh(verdict) } else { Lookup::Stale(verdict) };
+            }
+            self.yes.remove(key);
+        }
+        match self.no.get_mut(key) {
+            Some(entry) if now < entry.until => {
+                Lookup::Fresh(Verdict::Reject { said: entry.said.clone(), tell: entry.tell.clone() })
+            }
+            Some(_) => {
+                self.no.remove(key);
+                Lookup::Missing
+            }
+            None => Lookup::Missing,
+        }
+    }
+
+    /// Records what the delegate said. `brief`: a "no" that may soon change (mailbox full, disabled) lives a minute.
+    pub fn put(&mut self, key: &str, verdict: &Verdict, brief: bool, times: &Times, now: Tick) {
+        match verdict {
+            Verdict::Accept(said) => {
+                self.no.remove(key);
+                let refresh_at = now + times.refresh.min(times.yes);
+                let entry = Yes { said: said.clone(), since: now, refresh_at, doubted: false };
+                self.yes.insert(key.into(), entry);
+            }
+            Verdict::Reject { said, tell } => {
+                if let Some(entry) = self.yes.get_mut(key)
+                    && now.since(entry.since) < times.yes
+                    && !entry.doubted
+                {
+                    entry.doubted = true;
+                    entry.refresh_at = now + SECOND_LOOK;
+                    return;
+                }
+                self.yes.remove(key);
+                let life = if brief { times.no.min(Duration::from_secs(60)) } else { times.no };
+                let entry = No { said: said.clone(), tell: tell.clone(), until: now + life };
+                self.no.insert(key.into(), entry);
+            }
+            // Promise 3: no verdict. A stale yes goes on being served; it is asked again a little later.
+            _ => {
+                if let Some(entry) = self.yes.get_mut(key) {
+                    entry.refresh_at = entry.refresh_at.max(now + Duration::from_secs(30));
+                }
+            }
+        }
+    }
+
+    /// Forgets an address, a domain (`@example.com`), or all (empty). Returns how many entries went.
+    pub fn flush(&mut self, what: &str) -> usize {
+        let before = self.yes.len() + self.no.len();
+        let what = what.to_lowercase();
+        let keep =
+            |key: &str| !(what.is_empty() || key == what || what.starts_with('@') && key.ends_with(&what));
+        self.yes.retain(|key, _| keep(key));
+        self.no.retain(|key, _| keep(key));
+        before - self.yes.len() - self.no.len()
+    }
+
+    /// Entries that contain `text`: (address, verdict), at most `limit`.
+    pub fn search(&self, text: &str, limit: usize) -> Vec<(String, String)> {
+        let text = text.to_lowercase();
+        let yes = self.yes.iter().map(|(key, entry)| (key, &entry.said));
+        let no = self.no.iter().map(|(key, entry)| (key, &entry.said));
+        yes.chain(no)
+            .filter(|(key, _)| key.contains(&text))
+            .take(limit)
+            .map(|(key, said)| (key.to_string(), said.to_string()))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMES: Times = Times {
+        yes: Duration::from_secs(7 * 86_400),
+        refresh: Duration::from_secs(6 * 3600),
+        no: Duration::from_secs(900),
+    };
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn yes() -> Verdict {
+        Verdict::Accept(Reply::new(250, (2, 1, 5), "Ok"))
+    }
+    fn no() -> Verdict {
+        let reply = Reply::new(550, (5, 1, 1), "No such user");
+        Verdict::Reject { said: reply.clone(), tell: reply }
+    }
+    fn unavailable() -> Verdict {
+        Verdict::Unavailable { cause: "gone".into(), alert: false }
+    }
+
+    #[test]
+    fn stale_yes_is_served_while_refreshing_and_through_an_outage() {
+        let mut cache = VerdictCache::new(100);
+        cache.put("a@x", &yes(), false, &TIMES, Tick(0));
+        let later = Tick(0) + HOUR * 7;
+        assert_eq!(cache.get("a@x", &TIMES, later), Lookup::Stale(yes()));
+        cache.put("a@x", &unavailable(), false, &TIMES, later);
+        assert_eq!(cache.get("a@x", &TIMES, later), Lookup::Fresh(yes()));
+        assert_eq!(cache.get("a@x", &TIMES, later + HOUR), Lookup::Stale(yes()));
+        assert_eq!(cache.get("a@x", &TIMES, Tick(0) + TIMES.yes), Lookup::Missing);
+    }
+
+    #[test]
+    fn a_single_no_never_demotes_a_live_yes_but_the_second_does() {
+        let mut cache = VerdictCache::new(100);
+        cache.put("a@x", &yes(), false, &TIMES, Tick(0));
+        cache.put("a@x", &no(), false, &TIMES, Tick(0) + HOUR);
+        assert_eq!(cache.get("a@x", &TIMES, Tick(0) + HOUR), Lookup::Fresh(yes()));
+        let second = Tick(0) + HOUR + SECOND_LOOK;
+        assert_eq!(cache.get("a@x", &TIMES, second), Lookup::Stale(yes()));
+        cache.put("a@x", &no(), false, &TIMES, second);
+        assert_eq!(cache.get("a@x", &TIMES, second), Lookup::Fresh(no()));
+    }
+
+    #[test]
+    fn unavailable_is_never_remembered_as_no() {
+        let mut cache = VerdictCache::new(100);
+        cache.put("a@x", &unavailable(), false, &TIMES, Tick(0));
+        assert_eq!(cache.get("a@x", &TIMES, Tick(0)), Lookup::Missing);
+    }
+
+    #[test]
+    fn a_dictionary_run_evicts_no_yes() {
+        let mut cache = VerdictCache::new(100);
+        cache.put("a@x", &yes(), false, &TIMES, Tick(0));
+        for n in 0..10_000 {
+            cache.put(&format!("guess{n}@x"), &no(), false, &TIMES, Tick(0));
+        }
+        assert_eq!(cache.get("a@x", &TIMES, Tick(1)), Lookup::Fresh(yes()));
+    }
+
+    #[test]
+    fn flush_takes_an_address_a_domain_or_all() {
+        let mut cache = VerdictCache::new(100);
+        for key in ["a@x", "b@x", "a@y"] {
+            cache.put(key, &yes(), false, &TIMES, Tick(0));
+        }
+        assert_eq!(cache.flush("A@X"), 1);
+        assert_eq!(cache.flush("@x"), 1);
+        assert_eq!(cache.flush(""), 1);
+    }
+}
