@@ -1,0 +1,419 @@
+//! The ports in memory, for deterministic tests and for trying out: no thread, no disk, no clock.
+//!
+//! Every future is complete when it is made, so the order of effects is the order of calls. Never durable: promise 1
+//! is not kept across the end of the process. Proof: the conformance suite that the SQLite store passes too.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+
+use bytes::Bytes;
+use vouchsafe_core::ports::{
+    Accepted, Body, BodyReader, BodyWriter, BoxFuture, Delivery, History, HistoryEvent, MailStore, Message,
+    QueueAction, QueueFilter, QueueRow, QueueStats, Reservation, SettingsStore, Settlement, SpooledBody,
+    StoreFault, User,
+};
+use vouchsafe_core::{MessageId, QueuedRecipient, RecipientState, RouteKey, Timestamp};
+
+use crate::queue::{self, Matcher};
+use crate::schedule::Schedule;
+use crate::space::Space;
+use crate::{CHUNK, Claims, limit_of};
+
+/// Events kept; the oldest leave first.
+const EVENTS: usize = 100_000;
+
+/// A store that forgets everything when it is dropped.
+pub struct MemoryStore {
+    state: Mutex<State>,
+    space: Arc<Space>,
+    free: Arc<AtomicU64>,
+    own: Weak<MemoryStore>,
+}
+
+#[derive(Default)]
+struct State {
+    fault: Option<StoreFault>,
+    next_delivery: i64,
+    next_body: u64,
+    messages: HashMap<MessageId, Stored>,
+    deliveries: BTreeMap<i64, Row>,
+    schedule: Schedule,
+    /// Finished large bodies that no message has adopted yet.
+    spooled: HashMap<String, Vec<Bytes>>,
+    users: BTreeMap<String, User>,
+    values: HashMap<&'static str, String>,
+    events: VecDeque<HistoryEvent>,
+}
+
+struct Stored {
+    message: Message,
+    chunks: Vec<Bytes>,
+    /// Deliveries that are still in the queue.
+    open: usize,
+    corrupt: bool,
+}
+
+struct Row {
+    message: MessageId,
+    route: RouteKey,
+    attempts: u32,
+    due: Timestamp,
+    recipients: Vec<QueuedRecipient>,
+}
+
+impl MemoryStore {
+    /// An empty store with plenty of space.
+    pub fn new() -> Arc<MemoryStore> {
+        let free = Arc::new(AtomicU64::new(u64::MAX / 2));
+        let asked = free.clone();
+        let space = Space::new(0, move || Ok(asked.load(Ordering::SeqCst)));
+        Arc::new_cyclic(|own| MemoryStore { state: Mutex::default(), space, free, own: own.clone() })
+    }
+
+    /// From now on every change is answered with this fault (a full or a broken disk); `None` mends it.
+    pub fn fail(&self, fault: Option<StoreFault>) {
+        self.lock().fault = fault;
+    }
+
+    /// What reservations are judged by, in octets.
+    pub fn set_free(&self, octets: u64) {
+        self.free.store(octets, Ordering::SeqCst);
+    }
+
+    /// Makes the body of a message fail its checksum from now on.
+    pub fn corrupt(&self, message: MessageId) {
+        if let Some(stored) = self.lock().messages.get_mut(&message) {
+            stored.corrupt = true;
+        }
+    }
+
+    /// Everything recorded in the history, oldest first.
+    pub fn events(&self) -> Vec<HistoryEvent> {
+        self.lock().events.iter().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn claims(&self, deliveries: Vec<Delivery>) -> Claims<impl Fn(i64) + use<>> {
+        let own = self.own.clone();
+        Claims::new(deliveries, move |id| {
+            if let Some(store) = own.upgrade() {
+                store.release(id);
+            }
+        })
+    }
+}
+
+impl State {
+    fn check(&self) -> Result<(), StoreFault> {
+        self.fault.clone().map_or(Ok(()), Err)
+    }
+
+    fn accept(&mut self, accepted: Accepted) -> Result<Vec<Delivery>, StoreFault> {
+        let Accepted { envelope, head, body, due, claim } = accepted;
+        let mut chunks = vec![head];
+        match body {
+            Body::Memory(bytes) => chunks.push(bytes),
+            Body::Spooled(SpooledBody { name, .. }) => {
+                let spooled = self.spooled.remove(&name);
+                chunks.extend(spooled.ok_or_else(|| StoreFault::Missing(format!("body {name}")))?);
+            }
+        }
+        let message = Message {
+            id: envelope.id,
+            received_at: envelope.received_at,
+            origin: envelope.origin.clone(),
+            mail: envelope.mail.clone(),
+            size: chunks.iter().map(|chunk| chunk.len() as u64).sum(),
+        };
+        let mut deliveries = Vec::new();
+        let routes = queue::by_route(&envelope);
+        let open = routes.len();
+        for (route, recipients) in routes {
+            self.next_delivery += 1;
+            let id = self.next_delivery;
+            self.schedule.insert(id, &route, due, true, claim);
+            self.deliveries.insert(id, Row { message: message.id, route, attempts: 0, due, recipients });
+            deliveries.extend(claim.then_some(id).and_then(|id| self.delivery_of(id, &message)));
+        }
+        self.messages.insert(message.id, Stored { message, chunks, open, corrupt: false });
+        Ok(deliveries)
+    }
+
+    fn settle(&mut self, settlement: Settlement) -> Result<(), StoreFault> {
+        let Settlement { delivery: id, outcomes, next_due, attempts, dsn } = settlement;
+        if self.schedule.is_gone(id) {
+            self.schedule.unclaim(id);
+            return Ok(());
+        }
+        let row = self.deliveries.get_mut(&id).ok_or_else(|| missing(id))?;
+        queue::settle(&mut row.recipients, outcomes);
+        row.attempts = attempts;
+        row.due = next_due;
+        for notice in dsn {
+            self.accept(notice)?;
+        }
+        self.schedule.unclaim(id);
+        self.place(id);
+        Ok(())
+    }
+
+    /// After a change of a row: the schedule follows it, and what is finished leaves.
+    fn place(&mut self, id: i64) {
+        let Some(row) = self.deliveries.get(&id) else { return };
+        if !row.recipients.is_empty() {
+            let pending = queue::count(&row.recipients, RecipientState::Pending) > 0;
+            return self.schedule.set(id, row.due, pending);
+        }
+        let message = row.message;
+        self.schedule.forget(id);
+        self.deliveries.remove(&id);
+        if let Entry::Occupied(mut stored) = self.messages.entry(message) {
+            stored.get_mut().open -= 1;
+            if stored.get().open == 0 {
+                stored.remove();
+            }
+        }
+    }
+
+    fn delivery(&self, id: i64) -> Option<Delivery> {
+        let row = self.deliveries.get(&id)?;
+        self.delivery_of(id, &self.messages.get(&row.message)?.message)
+    }
+
+    fn delivery_of(&self, id: i64, message: &Message) -> Option<Delivery> {
+        let row = self.deliveries.get(&id)?;
+        Some(Delivery {
+            id,
+            message: message.clone(),
+            route: row.route.clone(),
+            attempts: row.attempts,
+            due: row.due,
+            recipients: row.recipients.clone(),
+        })
+    }
+}
+
+fn missing(delivery: i64) -> StoreFault {
+    StoreFault::Missing(format!("delivery {delivery}"))
+}
+
+fn ready<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, T> {
+    Box::pin(std::future::ready(value))
+}
+
+impl MailStore for MemoryStore {
+    fn reserve(&self, octets: u64, stranger: bool) -> Result<Box<dyn Reservation>, StoreFault> {
+        if let Some(fault @ StoreFault::Full(_)) = self.lock().fault.clone() {
+            return Err(fault);
+        }
+        Ok(Box::new(self.space.reserve(octets, stranger)?))
+    }
+
+    fn body_writer(&self) -> BoxFuture<'_, Result<Box<dyn BodyWriter>, StoreFault>> {
+        ready(self.lock().check().map(|()| {
+            let writer = MemoryWriter { store: self.own.clone(), chunks: Vec::new() };
+            Box::new(writer) as Box<dyn BodyWriter>
+        }))
+    }
+
+    fn accept(&self, accepted: Accepted) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
+        let mut state = self.lock();
+        let result = state.check().and_then(|()| state.accept(accepted));
+        let result = result.map(|deliveries| self.claims(deliveries));
+        Box::pin(async move { result.map(Claims::take) })
+    }
+
+    fn claim(
+        &self,
+        now: Timestamp,
+        max: usize,
+        busy: Vec<RouteKey>,
+    ) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>> {
+        let mut state = self.lock();
+        let ids = state.schedule.claim(now, max, &busy);
+        let claims = self.claims(ids.into_iter().filter_map(|id| state.delivery(id)).collect());
+        Box::pin(async move { Ok(claims.take()) })
+    }
+
+    fn release(&self, delivery: i64) {
+        self.lock().schedule.unclaim(delivery);
+    }
+
+    fn next_due(&self) -> BoxFuture<'_, Result<Option<Timestamp>, StoreFault>> {
+        ready(Ok(self.lock().schedule.next_due()))
+    }
+
+    fn settle(&self, settlement: Settlement) -> BoxFuture<'_, Result<(), StoreFault>> {
+        let mut state = self.lock();
+        ready(state.check().and_then(|()| state.settle(settlement)))
+    }
+
+    fn open_body(&self, message: MessageId) -> BoxFuture<'_, Result<Box<dyn BodyReader>, StoreFault>> {
+        let state = self.lock();
+        ready(match state.messages.get(&message) {
+            None => Err(StoreFault::Missing(format!("message {message}"))),
+            Some(stored) if stored.corrupt => Err(StoreFault::Corrupt(format!("message {message}"))),
+            Some(stored) => Ok(Box::new(MemoryReader { chunks: stored.chunks.clone().into() })),
+        })
+    }
+
+    fn list(&self, filter: QueueFilter) -> BoxFuture<'_, Result<Vec<QueueRow>, StoreFault>> {
+        let state = self.lock();
+        let limit = limit_of(filter.limit);
+        let matcher = Matcher::new(filter);
+        let rows = state.deliveries.keys().filter_map(|&id| matcher.row(&state.delivery(id)?));
+        ready(Ok(rows.take(limit).collect()))
+    }
+
+    fn act(
+        &self,
+        filter: QueueFilter,
+        action: QueueAction,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<u64, StoreFault>> {
+        let mut state = self.lock();
+        if let Err(fault) = state.check() {
+            return ready(Err(fault));
+        }
+        let matcher = Matcher::new(filter);
+        let ids: Vec<i64> = state.deliveries.keys().copied().collect();
+        let mut changed = 0;
+        for id in ids {
+            let Some(mut delivery) = state.delivery(id) else { continue };
+            let claimed = state.schedule.is_claimed(id);
+            if !queue::act(&matcher, action, &mut delivery, claimed, now) {
+                continue;
+            }
+            if let Some(row) = state.deliveries.get_mut(&id) {
+                row.recipients = delivery.recipients;
+                row.due = delivery.due;
+            }
+            state.place(id);
+            changed += 1;
+        }
+        ready(Ok(changed))
+    }
+
+    fn stats(&self) -> BoxFuture<'_, Result<QueueStats, StoreFault>> {
+        let state = self.lock();
+        ready(Ok(QueueStats {
+            messages: state.messages.len() as u64,
+            pending: state.schedule.pending(),
+            held: state
+                .deliveries
+                .values()
+                .map(|row| queue::count(&row.recipients, RecipientState::Held))
+                .sum(),
+            octets: state.messages.values().map(|stored| stored.message.size).sum(),
+        }))
+    }
+
+    fn maintain(&self, _budget: u64) -> BoxFuture<'_, Result<(), StoreFault>> {
+        ready(Ok(()))
+    }
+}
+
+struct MemoryWriter {
+    store: Weak<MemoryStore>,
+    chunks: Vec<Bytes>,
+}
+
+impl BodyWriter for MemoryWriter {
+    fn write(&mut self, chunk: Bytes) -> BoxFuture<'_, Result<(), StoreFault>> {
+        let fault = self.store.upgrade().map_or(Ok(()), |store| store.lock().check());
+        self.chunks.push(chunk);
+        ready(fault)
+    }
+
+    fn finish(self: Box<Self>) -> BoxFuture<'static, Result<SpooledBody, StoreFault>> {
+        let Some(store) = self.store.upgrade() else {
+            return ready(Err(StoreFault::Broken("the store has gone".to_owned())));
+        };
+        let mut state = store.lock();
+        if let Err(fault) = state.check() {
+            return ready(Err(fault));
+        }
+        state.next_body += 1;
+        let name = format!("body-{}", state.next_body);
+        let len = self.chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        state.spooled.insert(name.clone(), self.chunks);
+        ready(Ok(SpooledBody { name, len }))
+    }
+}
+
+struct MemoryReader {
+    chunks: VecDeque<Bytes>,
+}
+
+impl BodyReader for MemoryReader {
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, StoreFault>> {
+        while let Some(mut first) = self.chunks.pop_front() {
+            if first.len() > CHUNK {
+                let rest = first.split_off(CHUNK);
+                self.chunks.push_front(rest);
+            }
+            if !first.is_empty() {
+                return ready(Ok(Some(first)));
+            }
+        }
+        ready(Ok(None))
+    }
+}
+
+impl SettingsStore for MemoryStore {
+    fn users(&self) -> BoxFuture<'_, Result<Vec<User>, StoreFault>> {
+        ready(Ok(self.lock().users.values().cloned().collect()))
+    }
+
+    fn put_user(&self, user: User) -> BoxFuture<'_, Result<(), StoreFault>> {
+        let mut state = self.lock();
+        ready(state.check().map(|()| drop(state.users.insert(user.name.clone(), user))))
+    }
+
+    fn remove_user(&self, name: String) -> BoxFuture<'_, Result<(), StoreFault>> {
+        let mut state = self.lock();
+        ready(state.check().and_then(|()| match state.users.remove(&name) {
+            Some(_) => Ok(()),
+            None => Err(StoreFault::Missing(format!("user {name}"))),
+        }))
+    }
+
+    fn value(&self, key: &'static str) -> BoxFuture<'_, Result<Option<String>, StoreFault>> {
+        ready(Ok(self.lock().values.get(key).cloned()))
+    }
+
+    fn put_value(&self, key: &'static str, value: String) -> BoxFuture<'_, Result<(), StoreFault>> {
+        let mut state = self.lock();
+        ready(state.check().map(|()| drop(state.values.insert(key, value))))
+    }
+}
+
+impl History for MemoryStore {
+    fn record(&self, event: HistoryEvent) {
+        let mut state = self.lock();
+        if state.events.len() == EVENTS {
+            state.events.pop_front();
+        }
+        state.events.push_back(event);
+    }
+
+    fn search(&self, text: String, limit: usize) -> BoxFuture<'_, Result<Vec<HistoryEvent>, StoreFault>> {
+        let text = text.to_lowercase();
+        let state = self.lock();
+        let found = state.events.iter().rev().filter(|event| names(event, &text)).take(limit_of(limit));
+        ready(Ok(found.cloned().collect()))
+    }
+}
+
+/// True if the session, message, sender or recipient of the event contains `text`, which is in lower case.
+fn names(event: &HistoryEvent, text: &str) -> bool {
+    event.session.to_lowercase().contains(text)
+        || event.message.is_some_and(|id| id.to_string().contains(text))
+        || event.sender.to_lowercase().contains(text)
+        || event.recipient.to_lowercase().contains(text)
+}

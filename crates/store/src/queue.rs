@@ -1,0 +1,131 @@
+//! The rules of the queue that both stores share: grouping by route, outcomes, filters, actions. Pure.
+
+use vouchsafe_core::ports::{Delivery, QueueAction, QueueFilter, QueueRow, RecipientOutcome};
+use vouchsafe_core::{Envelope, QueuedRecipient, RecipientState, RouteKey};
+
+/// The recipients of an envelope by route, in the order of their first RCPT.
+pub fn by_route(envelope: &Envelope) -> Vec<(RouteKey, Vec<QueuedRecipient>)> {
+    let mut routes: Vec<(RouteKey, Vec<QueuedRecipient>)> = Vec::new();
+    for (index, (to, permit)) in (0u32..).zip(envelope.recipients()) {
+        let recipient = QueuedRecipient {
+            index,
+            to: to.clone(),
+            state: RecipientState::Pending,
+            last_reply: String::new(),
+            warned: false,
+        };
+        match routes.iter_mut().find(|(route, _)| route == permit.route()) {
+            Some((_, recipients)) => recipients.push(recipient),
+            None => routes.push((permit.route().clone(), vec![recipient])),
+        }
+    }
+    routes
+}
+
+/// Applies the outcomes of an attempt; finished recipients leave.
+///
+/// A recipient that was held by hand during the attempt stays held when the outcome is "try again".
+pub fn settle(recipients: &mut Vec<QueuedRecipient>, outcomes: Vec<RecipientOutcome>) {
+    for outcome in outcomes {
+        let Some(recipient) = recipients.iter_mut().find(|recipient| recipient.index == outcome.index) else {
+            continue;
+        };
+        if !(recipient.state == RecipientState::Held && outcome.state == RecipientState::Pending) {
+            recipient.state = outcome.state;
+        }
+        recipient.last_reply = outcome.reply;
+        recipient.warned = outcome.warned;
+    }
+    recipients.retain(is_open);
+}
+
+/// True if the recipient is still in the queue.
+fn is_open(recipient: &QueuedRecipient) -> bool {
+    matches!(recipient.state, RecipientState::Pending | RecipientState::Held)
+}
+
+/// Recipients in `state`.
+pub fn count(recipients: &[QueuedRecipient], state: RecipientState) -> u64 {
+    recipients.iter().filter(|recipient| recipient.state == state).count() as u64
+}
+
+/// A filter made ready: the address is case-folded once.
+pub struct Matcher {
+    filter: QueueFilter,
+    address: Option<String>,
+}
+
+impl Matcher {
+    /// Makes a filter ready.
+    pub fn new(filter: QueueFilter) -> Matcher {
+        let address = filter.address.as_deref().map(str::to_lowercase);
+        Matcher { filter, address }
+    }
+
+    /// The row of `queue list`, or `None` if no recipient matches. It names the recipients that [`act`] with the same
+    /// filter would touch, and no other.
+    pub fn row(&self, delivery: &Delivery) -> Option<QueueRow> {
+        let recipients: Vec<_> = delivery
+            .recipients
+            .iter()
+            .filter(|recipient| self.matches(delivery, recipient))
+            .map(|recipient| {
+                (recipient.to.mailbox.as_str().to_owned(), recipient.state, recipient.last_reply.clone())
+            })
+            .collect();
+        (!recipients.is_empty()).then(|| QueueRow {
+            message: delivery.message.id,
+            delivery: delivery.id,
+            route: delivery.route.to_string(),
+            sender: delivery.message.mail.reverse_path.as_str().to_owned(),
+            recipients,
+            size: delivery.message.size,
+            received_at: delivery.message.received_at,
+            due: delivery.due,
+            attempts: delivery.attempts,
+        })
+    }
+
+    fn matches(&self, delivery: &Delivery, recipient: &QueuedRecipient) -> bool {
+        let message = self.filter.message.is_none_or(|id| id == delivery.message.id);
+        let held = self.filter.held.is_none_or(|held| held == (recipient.state == RecipientState::Held));
+        let address = self.address.as_ref().is_none_or(|text| {
+            delivery.message.mail.reverse_path.as_str().to_lowercase().contains(text)
+                || recipient.to.mailbox.key().contains(text)
+        });
+        message && held && address
+    }
+}
+
+/// Does what the administrator wants to the matching recipients; true if that changed anything.
+///
+/// While a delivery is `claimed`, Retry does nothing (it is being tried). Hold, Release and Delete act at once: the
+/// attempt in flight still ends, and a recipient that it delivers is delivered.
+pub fn act(
+    matcher: &Matcher,
+    action: QueueAction,
+    delivery: &mut Delivery,
+    claimed: bool,
+    now: vouchsafe_core::Timestamp,
+) -> bool {
+    let matched: Vec<bool> =
+        delivery.recipients.iter().map(|recipient| matcher.matches(delivery, recipient)).collect();
+    let mut touched = false;
+    for (recipient, _) in delivery.recipients.iter_mut().zip(&matched).filter(|(_, matched)| **matched) {
+        let (wanted, next) = match action {
+            QueueAction::Retry => (RecipientState::Pending, RecipientState::Pending),
+            QueueAction::Hold => (RecipientState::Pending, RecipientState::Held),
+            QueueAction::Release => (RecipientState::Held, RecipientState::Pending),
+            QueueAction::Delete => (recipient.state, RecipientState::Failed),
+        };
+        if recipient.state == wanted && !(action == QueueAction::Retry && claimed) {
+            recipient.state = next;
+            touched = true;
+        }
+    }
+    if touched && matches!(action, QueueAction::Retry | QueueAction::Release) {
+        delivery.due = now;
+    }
+    delivery.recipients.retain(is_open);
+    touched
+}
