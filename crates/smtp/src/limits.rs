@@ -15,7 +15,7 @@ pub struct Limits {
     pub errors: usize,
     /// Refused recipients in a session. Past it: `421 4.7.0`.
     pub refused_recipients: usize,
-    /// Commands in a session without a message accepted. Past it: `421 4.7.0`.
+    /// Commands since the last accepted message; recipients that stand and chunks do not count. Past it: `421 4.7.0`.
     pub commands: usize,
     /// Failed logins in a session. Past it: `421 4.7.0` (RFC 4954 §4: at least 3 tries).
     pub auth_failures: usize,

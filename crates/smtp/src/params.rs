@@ -248,7 +248,7 @@ fn parse_orcpt(value: Option<&str>, smtputf8: bool) -> Option<Orcpt> {
     let good_type =
         !address_type.is_empty() && address_type.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
     let raw = smtputf8 && address_type.eq_ignore_ascii_case("utf-8");
-    let ascii: String = xtext.chars().filter(|c| !(raw && !c.is_ascii())).collect();
+    let ascii: String = xtext.chars().filter(|c| !raw || c.is_ascii()).collect();
     if text.len() > ORCPT || !good_type || xtext.is_empty() || decode_xtext(&ascii).is_none() {
         return None;
     }

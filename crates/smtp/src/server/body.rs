@@ -1,0 +1,66 @@
+//! A body on its way in: which receiver reads it, how much came, and whether it was refused.
+//! Never keeps an octet. Proof: `transcripts/server/data_*`, `transcripts/server/bdat_*`, `transcripts/server/refuse_*`.
+
+use super::Config;
+use crate::data::{ChunkReceiver, DotReceiver, Piece};
+use crate::reply::Reply;
+
+/// One body, from 354 or the first chunk to its end.
+pub(super) struct Body {
+    receiver: Receiver,
+    /// Octets passed on, against the size limit.
+    received: u64,
+    /// Set: the rest is consumed and thrown away, then answered with this.
+    pub(super) refusal: Option<Reply>,
+    /// The chunk under way, for its reply and for what follows it.
+    pub(super) chunk: u64,
+    pub(super) last: bool,
+}
+
+enum Receiver {
+    Dot(DotReceiver),
+    Chunks(ChunkReceiver),
+}
+
+impl Body {
+    pub(super) fn data(config: &Config) -> Body {
+        Body::new(Receiver::Dot(DotReceiver::new(config.bare_newline)))
+    }
+    pub(super) fn chunks(config: &Config) -> Body {
+        Body::new(Receiver::Chunks(ChunkReceiver::new(config.bare_newline)))
+    }
+    /// A chunk that belongs to no message.
+    pub(super) fn refused(config: &Config, reply: Reply) -> Body {
+        Body { refusal: Some(reply), ..Body::chunks(config) }
+    }
+    fn new(receiver: Receiver) -> Body {
+        Body { receiver, received: 0, refusal: None, chunk: 0, last: true }
+    }
+    /// The next chunk begins; for BDAT only.
+    pub(super) fn begin(&mut self, size: u64, last: bool) {
+        if let Receiver::Chunks(chunks) = &mut self.receiver {
+            chunks.begin(size, last);
+        }
+        (self.chunk, self.last) = (size, last);
+    }
+    /// Would `more` octets pass the limit?
+    pub(super) fn too_big(&self, more: u64, config: &Config) -> bool {
+        config.message_size.is_some_and(|limit| self.received.saturating_add(more) > limit)
+    }
+    pub(super) fn count(&mut self, octets: u64) {
+        self.received = self.received.saturating_add(octets);
+    }
+    pub(super) fn next(&mut self, input: &[u8]) -> (usize, Piece) {
+        match &mut self.receiver {
+            Receiver::Dot(dot) => dot.next(input),
+            Receiver::Chunks(chunks) => chunks.next(input),
+        }
+    }
+    /// It held what must not be passed on.
+    pub(super) fn bad_content(&self) -> bool {
+        match &self.receiver {
+            Receiver::Dot(dot) => dot.refused(),
+            Receiver::Chunks(chunks) => chunks.refused(),
+        }
+    }
+}
