@@ -8,6 +8,7 @@ pub mod endpoint;
 pub mod envelope;
 pub mod guard;
 pub mod headers;
+pub mod outcome;
 pub mod policy;
 pub mod ports;
 pub mod retry;

@@ -257,7 +257,7 @@ fn parse_orcpt(value: Option<&str>, smtputf8: bool) -> Option<Orcpt> {
 
 /// Decodes xtext (RFC 3461 §4): `+` and two upper-case hex digits stand for one octet. What it decodes to must be
 /// printable, so that no line end can hide in it.
-pub(crate) fn decode_xtext(text: &str) -> Option<String> {
+pub fn decode_xtext(text: &str) -> Option<String> {
     let hex = |octet: Option<u8>| match octet? {
         digit @ b'0'..=b'9' => Some(digit - b'0'),
         letter @ b'A'..=b'F' => Some(letter - b'A' + 10),
