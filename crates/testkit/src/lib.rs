@@ -1,1 +1,5 @@
-//! testkit
+//! What tests share: the transcript format and, on top of it, the runners' common parts.
+//!
+//! No runtime here: the machine rung runs in microseconds and depends on this crate too.
+
+pub mod script;
