@@ -1,12 +1,173 @@
-//! TLS towards other servers: verified, pinned, or opportunistic.
+//! TLS towards other servers: verified, pinned, or opportunistic (`vouchsafe_core::TlsMode`).
+//!
+//! TLS 1.2 and 1.3 only (RFC 8996, RFC 9325), sessions are resumed. Whoever the peer is, it must prove that it holds
+//! the key of the certificate it shows. Never falls back: a handshake that fails ends the connection.
+//! Proof: `tests/client.rs`.
+
+use crate::stream::BoxStream;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls_platform_verifier::Verifier;
+use sha2::{Digest, Sha256};
+use tokio_rustls::TlsConnector;
+use vouchsafe_core::TlsMode;
+use vouchsafe_smtp::sasl::encode_base64;
 
 /// What is known of a TLS session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFacts {
-    /// `TLSv1.3`.
+    /// `TLSv1_3`.
     pub version: String,
     /// `TLS13_AES_256_GCM_SHA384`.
     pub cipher: String,
     /// SHA-256 of the peer's SubjectPublicKeyInfo: what `tls = "pin:sha256/BASE64"` compares.
     pub spki_pin: [u8; 32],
+}
+
+impl TlsFacts {
+    /// The key as the settings name it: `pin:sha256/BASE64`.
+    pub fn pin_setting(&self) -> String {
+        format!("pin:sha256/{}", encode_base64(&self.spki_pin))
+    }
+}
+
+impl fmt::Display for TlsFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.version, self.cipher)
+    }
+}
+
+/// The client configurations, one a mode and pin, each made when first needed: sessions are resumed only where they
+/// were verified in the same way.
+#[derive(Default)]
+pub struct TlsClients {
+    made: Mutex<HashMap<Mode, Arc<ClientConfig>>>,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+enum Mode {
+    Verify,
+    Pin([u8; 32]),
+    AnyKey,
+}
+
+impl TlsClients {
+    /// Shakes hands over `stream`. `Err` says what failed, in words.
+    pub async fn connect(
+        &self,
+        mode: &TlsMode,
+        host: &str,
+        stream: BoxStream,
+    ) -> Result<(BoxStream, TlsFacts), String> {
+        let config = self.config(mode)?;
+        let name =
+            ServerName::try_from(host.to_owned()).map_err(|_| format!("{host:?} is no name for TLS"))?;
+        let stream = TlsConnector::from(config)
+            .connect(name, stream)
+            .await
+            .map_err(|fault| format!("handshake: {fault}"))?;
+        let facts = facts(stream.get_ref().1)?;
+        Ok((Box::new(stream), facts))
+    }
+
+    fn config(&self, mode: &TlsMode) -> Result<Arc<ClientConfig>, String> {
+        let mode = match mode {
+            TlsMode::Verify => Mode::Verify,
+            TlsMode::Pin(pin) => Mode::Pin(*pin),
+            TlsMode::Opportunistic | TlsMode::Off => Mode::AnyKey,
+        };
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(config) = made.get(&mode) {
+            return Ok(config.clone());
+        }
+        let config = Arc::new(make(&mode).map_err(|fault| fault.to_string())?);
+        made.insert(mode, config.clone());
+        Ok(config)
+    }
+}
+
+fn make(mode: &Mode) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier: Arc<dyn ServerCertVerifier> = match mode {
+        Mode::Verify => Arc::new(Verifier::new(provider.clone())?),
+        Mode::Pin(pin) => Arc::new(KeyVerifier { pin: Some(*pin), provider: provider.clone() }),
+        Mode::AnyKey => Arc::new(KeyVerifier { pin: None, provider: provider.clone() }),
+    };
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth())
+}
+
+fn facts(session: &rustls::ClientConnection) -> Result<TlsFacts, String> {
+    let version = session.protocol_version().and_then(|version| version.as_str().map(str::to_owned));
+    let cipher =
+        session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str().map(str::to_owned));
+    let certificate = session.peer_certificates().and_then(<[_]>::first).ok_or("no certificate was shown")?;
+    let spki_pin = pin_of(certificate).map_err(|fault| fault.to_string())?;
+    Ok(TlsFacts { version: version.unwrap_or_default(), cipher: cipher.unwrap_or_default(), spki_pin })
+}
+
+fn pin_of(certificate: &CertificateDer<'_>) -> Result<[u8; 32], rustls::Error> {
+    let parsed = ParsedCertificate::try_from(certificate)?;
+    Ok(Sha256::digest(parsed.subject_public_key_info()).into())
+}
+
+/// Looks at the key alone: the pinned one, or any. Stock Exchange has a self-signed certificate (DESIGN section 4).
+#[derive(Debug)]
+struct KeyVerifier {
+    pin: Option<[u8; 32]>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for KeyVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let shown = pin_of(end_entity)?;
+        match self.pin {
+            Some(pin) if pin != shown => {
+                let shown = encode_base64(&shown);
+                Err(rustls::Error::General(format!("the key shown is sha256/{shown}, not the pinned one")))
+            }
+            _ => Ok(ServerCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
 }

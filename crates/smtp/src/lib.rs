@@ -14,6 +14,7 @@ pub mod reply;
 pub mod sasl;
 pub mod secret;
 pub mod server;
+pub mod stuff;
 pub mod time;
 
 pub use address::{Mailbox, ReversePath};
