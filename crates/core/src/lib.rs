@@ -4,6 +4,7 @@
 
 pub mod bounded;
 pub mod cache;
+pub mod dsn;
 pub mod endpoint;
 pub mod envelope;
 pub mod guard;

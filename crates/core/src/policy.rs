@@ -17,6 +17,8 @@ pub enum PermitReason {
     TrustedNetwork,
     /// Open relay, doubly confirmed by the administrator.
     OpenRelay,
+    /// A notice of ours to the sender of a message that we took.
+    Notice,
 }
 
 /// Proof that a recipient may enter an envelope. No public constructor: only this module makes one.
@@ -91,6 +93,14 @@ pub fn decide(client: &Client, accepted: Option<&str>) -> Decision {
         _ => return Decision::RelayDenied,
     };
     Decision::Permit(RelayPermit { reason, route: RouteKey::Relay })
+}
+
+/// The permit of a notice to the reverse path of a message that we took. Asks no source of truth: the address gave us
+/// the message, and a refusal shows at the next hop. `accepted` is the accepted domain that its domain matched, if any.
+/// The only use is in [`crate::dsn`].
+pub(crate) fn permit_notice(accepted: Option<&str>) -> RelayPermit {
+    let route = accepted.map_or(RouteKey::Relay, |name| RouteKey::Domain(name.to_owned()));
+    RelayPermit { reason: PermitReason::Notice, route }
 }
 
 /// True if `address` lies in one of `networks`; IPv4-mapped IPv6 addresses count as IPv4.
