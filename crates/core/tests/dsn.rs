@@ -1,6 +1,8 @@
 //! Notices against their exact expected text in `tests/dsn/*.eml`, with LF line ends there.
 //! `UPDATE=1 cargo test -p vouchsafe-core --test dsn` rewrites the files: read the diff.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
+
 use std::path::Path;
 
 use vouchsafe_core::dsn::{Action, Notice, Reported, notice};
