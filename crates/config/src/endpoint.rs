@@ -1,0 +1,327 @@
+//! Servers as the file writes them: `"host:port"`, a table with TLS and login, a list of either.
+//! Decides the TLS default by role, and refuses to let a password leave without verified TLS unless told to.
+//! Never resolves a name.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use vouchsafe_core::{Endpoint, TlsMode};
+use vouchsafe_smtp::Secret;
+
+use crate::Lookup;
+use crate::section::{At, Bad, Findings, Section, each, list, text};
+use crate::tree::{Node, Value};
+
+/// What a server is used for.
+#[derive(Clone, Debug)]
+pub(crate) struct Role {
+    /// Port where none is given.
+    pub port: u16,
+    /// A delegate's auth endpoint: clients' passwords go there.
+    pub auth: bool,
+    /// A delegate: TLS is verified unless something else is said; no login of our own.
+    pub delegate: bool,
+    /// TLS given once for the whole delegate.
+    pub tls: Option<TlsMode>,
+    /// `auth_in_clear` given once for the whole delegate.
+    pub clear: bool,
+}
+
+impl Role {
+    /// Port 25, TLS when offered.
+    pub fn next_hop() -> Role {
+        Role { port: 25, auth: false, delegate: false, tls: None, clear: false }
+    }
+}
+
+/// A host and the port that was written with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Host {
+    pub name: String,
+    pub port: Option<u16>,
+}
+
+impl Host {
+    /// The machine itself: what is sent there leaves it not.
+    fn is_loopback(&self) -> bool {
+        self.name.eq_ignore_ascii_case("localhost")
+            || self.name.parse::<IpAddr>().is_ok_and(|a| a.to_canonical().is_loopback())
+    }
+}
+
+/// What applies to all hosts of one table.
+struct Terms {
+    tls: Option<TlsMode>,
+    clear: bool,
+    login: Option<(String, Secret)>,
+}
+
+/// Reads a whole value; faults go to `findings`.
+pub(crate) fn endpoints(
+    findings: &Findings,
+    path: &str,
+    node: &Node,
+    role: &Role,
+    lookup: &dyn Lookup,
+) -> Vec<Endpoint> {
+    let mut found = Vec::new();
+    for node in list(node) {
+        let terms = Terms { tls: None, clear: role.clear, login: None };
+        match &node.value {
+            Value::Text(_) => match hosts(node) {
+                Ok(hosts) => found.extend(build(findings, path, node, &hosts, &terms, role)),
+                Err(bad) => tell(findings, path, node, bad),
+            },
+            Value::Table(_) => found.extend(from_table(findings, path, node, role, lookup)),
+            _ => tell(findings, path, node, Bad::new("is not a server")),
+        }
+    }
+    if found.is_empty() && list(node).is_empty() {
+        tell(findings, path, node, Bad::new("is an empty list"));
+    }
+    found
+}
+
+/// Endpoints for hosts that were given without a table.
+pub(crate) fn build_plain(
+    findings: &Findings,
+    path: &str,
+    node: &Node,
+    hosts: &[Host],
+    role: &Role,
+) -> Vec<Endpoint> {
+    build(findings, path, node, hosts, &Terms { tls: None, clear: role.clear, login: None }, role)
+}
+
+fn from_table(
+    findings: &Findings,
+    path: &str,
+    node: &Node,
+    role: &Role,
+    lookup: &dyn Lookup,
+) -> Vec<Endpoint> {
+    let Value::Table(table) = &node.value else { return Vec::new() };
+    let section = Section::inside(findings, table, "endpoint", path);
+    findings.remember(path, node.line);
+    let found = section.value("host", hosts).unwrap_or_default();
+    let terms = Terms {
+        tls: section.value("tls", tls),
+        clear: section.flag("auth_in_clear") || role.clear,
+        login: section.value("login", |n| login(n, lookup)),
+    };
+    if terms.login.is_some() && role.delegate {
+        let at = At { value: String::new(), ..findings.at(&format!("{path}.login"), "") };
+        findings.fault(
+            &at,
+            "is not available in this version",
+            "a delegate is asked without a login of ours",
+        );
+    }
+    section.finish();
+    build(findings, path, node, &found, &terms, role)
+}
+
+fn build(
+    findings: &Findings,
+    path: &str,
+    node: &Node,
+    hosts: &[Host],
+    terms: &Terms,
+    role: &Role,
+) -> Vec<Endpoint> {
+    let secret = role.auth || terms.login.is_some();
+    hosts
+        .iter()
+        .map(|host| {
+            let tls = terms.tls.clone().or_else(|| role.tls.clone()).unwrap_or(match host.is_loopback() {
+                true => TlsMode::Opportunistic,
+                // A next hop on port 25 is a stranger's MX as often as not: verified TLS would stop the mail.
+                false if !role.delegate && terms.login.is_none() => TlsMode::Opportunistic,
+                false => TlsMode::Verify,
+            });
+            let verified = matches!(tls, TlsMode::Verify | TlsMode::Pin(_));
+            if secret && !verified && !terms.clear && !host.is_loopback() {
+                let at = At { line: Some(node.line), key: path.to_owned(), value: host.name.clone() };
+                findings.fault(
+                    &at,
+                    "passwords could leave without verified TLS",
+                    r#"use tls = "verify" or a pin, or say auth_in_clear = true"#,
+                );
+            }
+            let port = host.port.unwrap_or(role.port);
+            Endpoint {
+                host: host.name.clone(),
+                port,
+                // RFC 8314 §3.3: port 465 has TLS from the first octet.
+                implicit_tls: port == 465 && tls != TlsMode::Off,
+                tls,
+                login: terms.login.clone(),
+            }
+        })
+        .collect()
+}
+
+fn tell(findings: &Findings, path: &str, node: &Node, bad: Bad) {
+    let words = format!("give {}", crate::table::Shape::Endpoints.words());
+    findings.reject(path, node, bad, &words);
+}
+
+/// One host, or a list of them.
+pub(crate) fn hosts(node: &Node) -> Result<Vec<Host>, Bad> {
+    if list(node).is_empty() {
+        return Err(Bad::new("is an empty list"));
+    }
+    each(node, |n| text(n).and_then(host))
+}
+
+/// `host`, `host:port`, `[2001:db8::1]:25`, `2001:db8::1`.
+pub(crate) fn host(text: &str) -> Result<Host, Bad> {
+    if let Some((scheme, rest)) = text.split_once("://") {
+        return Err(match scheme {
+            "lmtp" | "imaps" | "imap" => Bad::new(format!("{scheme}:// is not available in this version"))
+                .advise("give the server's SMTP port"),
+            _ => {
+                Bad::new("is not host:port").advise(format!("did you mean {:?}?", rest.trim_end_matches('/')))
+            }
+        });
+    }
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(Host { name: address.to_string(), port: None });
+    }
+    let (name, port) = match text.strip_prefix('[').map(|t| t.split_once(']')) {
+        Some(Some((inner, rest))) => {
+            let address =
+                inner.parse::<std::net::Ipv6Addr>().map_err(|_| Bad::new("is not an IPv6 address"))?;
+            let port = match rest {
+                "" => None,
+                _ => Some(rest.strip_prefix(':').ok_or_else(|| Bad::new("is not host:port"))?),
+            };
+            (address.to_string(), port)
+        }
+        Some(None) => return Err(Bad::new("has no closing bracket")),
+        None => match text.split_once(':') {
+            Some((name, port)) => (host_name(name)?, Some(port)),
+            None => (host_name(text)?, None),
+        },
+    };
+    let port = port.map(|p| match p.parse() {
+        Ok(0) | Err(_) => Err(Bad::new(format!("{p:?} is not a port")).advise("give a port from 1 to 65535")),
+        Ok(port) => Ok(port),
+    });
+    Ok(Host { name, port: port.transpose()? })
+}
+
+/// A name that DNS can hold (RFC 1123 §2.1; underscores occur), lower case, or an IPv4 address.
+pub(crate) fn host_name(text: &str) -> Result<String, Bad> {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    if !name.is_ascii() {
+        return Err(Bad::new("has letters outside ASCII").advise("write its A-label form, xn--..."));
+    }
+    let label = |l: &str| {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        (1..=63).contains(&l.len()) && l.bytes().all(allowed) && !l.starts_with('-') && !l.ends_with('-')
+    };
+    if name.is_empty() || name.len() > 253 || !name.split('.').all(label) {
+        return Err(Bad::new("is not a host name"));
+    }
+    let numeric = name.split('.').all(|l| l.bytes().all(|b| b.is_ascii_digit()));
+    if numeric && name.parse::<IpAddr>().is_err() {
+        return Err(Bad::new("is not an IP address"));
+    }
+    Ok(name.to_ascii_lowercase())
+}
+
+/// A TLS mode.
+pub(crate) fn tls(node: &Node) -> Result<TlsMode, Bad> {
+    match text(node)? {
+        "verify" => Ok(TlsMode::Verify),
+        "opportunistic" => Ok(TlsMode::Opportunistic),
+        "off" => Ok(TlsMode::Off),
+        other => match other.strip_prefix("pin:sha256/") {
+            Some(pin) => pin_of(pin),
+            None => Err(Bad::new("is no TLS mode")),
+        },
+    }
+}
+
+fn pin_of(text: &str) -> Result<TlsMode, Bad> {
+    let lenient = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let octets = GeneralPurpose::new(&STANDARD, lenient).decode(text).ok();
+    match octets.and_then(|o| <[u8; 32]>::try_from(o).ok()) {
+        Some(pin) => Ok(TlsMode::Pin(pin)),
+        None => Err(Bad::new("the pin is not 32 octets in base64")
+            .advise("give the SHA-256 of the certificate's public key: pin:sha256/ and 44 characters")),
+    }
+}
+
+/// `{ user = "...", password = { file | env } }`.
+fn login(node: &Node, lookup: &dyn Lookup) -> Result<(String, Secret), Bad> {
+    let hide = |b: Bad| Bad { secret: true, ..b };
+    let Value::Table(table) = &node.value else {
+        return Err(hide(Bad::new("is not a table")));
+    };
+    if let Some((key, _)) = table.entries.iter().find(|(k, _)| k != "user" && k != "password") {
+        return Err(hide(Bad::new(format!("{key} is not a part of a login"))));
+    }
+    let part = |key: &str| table.get(key).ok_or_else(|| hide(Bad::new(format!("{key} is missing"))));
+    let user = text(part("user")?).map_err(|b| hide(Bad::new(format!("user {}", b.what))))?;
+    let password = secret(part("password")?, lookup).map_err(hide)?;
+    Ok((user.to_owned(), password))
+}
+
+/// A secret by reference. In the file itself it would end in backups, tickets and `settings show`.
+fn secret(node: &Node, lookup: &dyn Lookup) -> Result<Secret, Bad> {
+    let Value::Table(table) = &node.value else {
+        return Err(Bad::new("the password stands in the settings")
+            .advise(r#"put it into a file or the environment: { file = "path" } or { env = "NAME" }"#));
+    };
+    let (mut found, from) = match table.entries.as_slice() {
+        [(key, n)] if key == "file" => {
+            let path = text(n)?;
+            let found = lookup.file(Path::new(path)).map_err(|why| {
+                Bad::new(format!("{path} cannot be read: {why}"))
+                    .advise("create it, readable by this program only")
+            })?;
+            (found, path)
+        }
+        [(key, n)] if key == "env" => {
+            let name = text(n)?;
+            let found = lookup.env(name).ok_or_else(|| {
+                Bad::new(format!("the environment has no {name}")).advise("set it before the start")
+            })?;
+            (found, name)
+        }
+        _ => return Err(Bad::new("is no secret").advise(r#"give { file = "path" } or { env = "NAME" }"#)),
+    };
+    // One line end belongs to the editor, not to the password.
+    let line = found.strip_suffix('\n').map_or(&*found, |l| l.strip_suffix('\r').unwrap_or(l));
+    found.truncate(line.len());
+    if found.is_empty() || found.contains(['\r', '\n', '\0']) {
+        return Err(Bad::new(format!("the secret in {from} is empty or more than a line"))
+            .advise("write the password alone on one line"));
+    }
+    Ok(Secret::new(found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_read_names_and_both_kinds_of_addresses() {
+        let of = |t: &str| host(t).ok().map(|h| (h.name, h.port));
+        assert_eq!(of("Mail.Example.com"), Some(("mail.example.com".into(), None)));
+        assert_eq!(of("mail.example.com.:587"), Some(("mail.example.com".into(), Some(587))));
+        assert_eq!(of("192.0.2.1:25"), Some(("192.0.2.1".into(), Some(25))));
+        assert_eq!(of("2001:db8::1"), Some(("2001:db8::1".into(), None)));
+        assert_eq!(of("[2001:db8::1]:25"), Some(("2001:db8::1".into(), Some(25))));
+        for bad in
+            ["", ":25", "a:0", "a:70000", "a:b:c", "[::1", "[x]:1", "a b", "-a", "300.1.1.1", "smtp://a"]
+        {
+            assert_eq!(of(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,463 @@
+//! From the file's tree to typed settings, section by section, in the order of the example file.
+//! Single values are judged here; what two settings must agree on is in [`crate::check`].
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use vouchsafe_core::{Endpoint, TlsMode};
+use vouchsafe_smtp::data::BareNewline;
+use vouchsafe_smtp::{Mailbox, ReversePath};
+
+use crate::endpoint::{self, Role};
+use crate::section::{At, Bad, Findings, Section, each, gather, list, text};
+use crate::settings::*;
+use crate::tree::{Node, Table, Value};
+use crate::{Lookup, check};
+
+/// Reads everything; faults are in `findings`.
+pub(crate) fn settings(root: &Table, findings: &Findings, lookup: &dyn Lookup) -> Settings {
+    let top = Section::root(findings, root);
+    let hostname = top.value("hostname", |n| text(n).and_then(endpoint::host_name));
+    let data_dir = top.text("data_dir").map(PathBuf::from).unwrap_or_default();
+    let log = log(&top);
+    let listeners = blocks(&top, "listener").iter().map(listener).collect();
+    let tls = certificate(&top);
+    let delegates = delegates(&top, lookup);
+    let only = match delegates.len() {
+        1 => delegates.keys().next().cloned(),
+        _ => None,
+    };
+    top.below("guard", Some("[guard]")).finish();
+    let domains = blocks(&top, "domain").iter().filter_map(|s| domain(s, only.as_deref(), lookup)).collect();
+    let relay = relay(&top, only, lookup);
+    let settings = Settings {
+        hostname: hostname.unwrap_or_else(|| own_name(lookup)),
+        data_dir,
+        log,
+        listeners,
+        tls,
+        delegates,
+        domains,
+        relay,
+        queue: queue(&top),
+        limits: limits(&top),
+    };
+    top.below("attachments", Some("[attachments]")).finish();
+    if let Some(node) = top.take("web") {
+        let at = At { line: Some(node.line), key: "web".into(), value: String::new() };
+        findings.notice(&at, "there is no web page in this version; the section is ignored");
+    }
+    top.finish();
+    check::cross(&settings, findings);
+    settings
+}
+
+/// The machine's name, where it is a host name at all.
+fn own_name(lookup: &dyn Lookup) -> String {
+    let name = lookup.hostname().and_then(|n| endpoint::host_name(&n).ok());
+    name.unwrap_or_else(|| "localhost.localdomain".to_owned())
+}
+
+/// The blocks of `[[key]]`, labelled with their names.
+fn blocks<'a>(top: &Section<'a>, key: &str) -> Vec<Section<'a>> {
+    let Some(node) = top.take(key) else { return Vec::new() };
+    let tables = match &node.value {
+        Value::Array(list) => list.as_slice(),
+        _ => &[],
+    };
+    let good = |n: &Node| matches!(n.value, Value::Table(_));
+    if tables.is_empty() || !tables.iter().all(good) {
+        let at = At { line: Some(node.line), key: key.to_owned(), value: String::new() };
+        top.findings.fault(&at, "is not a block", format!("write it as [[{key}]], with two brackets"));
+        return Vec::new();
+    }
+    let sections = tables.iter().enumerate().filter_map(|(at, node)| {
+        let Value::Table(table) = &node.value else { return None };
+        let name = match table.get("name") {
+            Some(Node { value: Value::Text(name), .. }) => name.clone(),
+            _ => format!("#{}", at + 1),
+        };
+        let label = format!("{key}[{name}]");
+        top.findings.remember(&label, node.line);
+        Some(Section::new(top.findings, table, key, &label, &format!("[[{key}]]")))
+    });
+    sections.collect()
+}
+
+fn log(top: &Section<'_>) -> Log {
+    let s = top.below("log", None);
+    let format = s.chosen("format", &[("plain", LogFormat::Plain), ("json", LogFormat::Json)]);
+    let levels = ["error", "warn", "info", "debug", "trace"].map(|l| (l, l));
+    let level = s.chosen("level", &levels).to_owned();
+    s.finish();
+    Log { format, level }
+}
+
+fn listener(s: &Section<'_>) -> Listener {
+    let name = s.text("name").unwrap_or_default();
+    let kinds = [
+        ("mx", ListenerKind::Mx),
+        ("submission", ListenerKind::Submission),
+        ("trusted", ListenerKind::Trusted),
+    ];
+    let kind = s.choice("kind", &kinds).unwrap_or(ListenerKind::Mx);
+    s.set_kind(kind);
+    let tls =
+        [("off", ListenerTls::Off), ("starttls", ListenerTls::StartTls), ("implicit", ListenerTls::Implicit)];
+    let bare = [("reject", BareNewline::Reject), ("normalize", BareNewline::Normalize)];
+    let client = [("full", ReceivedClient::Full), ("omit", ReceivedClient::Omit)];
+    let auth = [
+        ("never", AuthWithoutTls::Never),
+        ("loopback", AuthWithoutTls::Loopback),
+        ("always", AuthWithoutTls::Always),
+    ];
+    let listener = Listener {
+        name,
+        kind,
+        addresses: s.value("address", addresses).unwrap_or_default(),
+        tls: s.chosen("tls", &tls),
+        message_size: s.size_or_none("message_size"),
+        bare_newline: s.chosen("bare_newline", &bare),
+        bare_newline_exclude: s.value("bare_newline_exclude", networks).unwrap_or_default(),
+        received_client: s.chosen("received_client", &client),
+        greet_wait: s.time("greet_wait"),
+        auth_without_tls: s.chosen("auth_without_tls", &auth),
+    };
+    s.finish();
+    listener
+}
+
+fn addresses(node: &Node) -> Result<Vec<SocketAddr>, Bad> {
+    if list(node).is_empty() {
+        return Err(Bad::new("is an empty list"));
+    }
+    let one = |n: &Node| {
+        let written = text(n)?;
+        written.parse().map_err(|_| match written.split_once(':') {
+            Some(("localhost", port)) => {
+                Bad::new("is not an address").advise(format!("write \"127.0.0.1:{port}\""))
+            }
+            Some(("" | "*", port)) => {
+                Bad::new("is not an address").advise(format!("write [\"0.0.0.0:{port}\", \"[::]:{port}\"]"))
+            }
+            _ => Bad::new("is not an address and port"),
+        })
+    };
+    each(node, one)
+}
+
+/// Networks; a single address stands for itself.
+fn networks(node: &Node) -> Result<Vec<IpNet>, Bad> {
+    let one = |n: &Node| {
+        let written = text(n)?;
+        let net = match written.parse::<IpNet>() {
+            Ok(net) => net,
+            Err(_) => {
+                IpNet::from(written.parse::<std::net::IpAddr>().map_err(|_| Bad::new("is not a network"))?)
+            }
+        };
+        if net.addr() != net.network() {
+            return Err(
+                Bad::new("has bits behind its prefix").advise(format!("did you mean \"{}\"?", net.trunc()))
+            );
+        }
+        Ok(net)
+    };
+    each(node, one)
+}
+
+fn certificate(top: &Section<'_>) -> Option<TlsFiles> {
+    let s = top.below("tls", Some("[tls]"));
+    let (certificate, key) = (s.text("certificate"), s.text("key"));
+    let files = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some(TlsFiles { certificate: certificate.into(), key: key.into() }),
+        (None, None) => None,
+        (Some(_), None) => {
+            let at = top.findings.at("tls.key", "");
+            top.findings.fault(&at, "is missing", "a certificate needs its key: add key = \"FILE\"");
+            None
+        }
+        (None, Some(_)) => {
+            let at = top.findings.at("tls.certificate", "");
+            top.findings.fault(&at, "is missing", "a key needs its certificate: add certificate = \"FILE\"");
+            None
+        }
+    };
+    s.finish();
+    files
+}
+
+fn delegates(top: &Section<'_>, lookup: &dyn Lookup) -> BTreeMap<String, Delegate> {
+    let mut found = BTreeMap::new();
+    let Some(node) = top.take("delegate") else { return found };
+    let Value::Table(table) = &node.value else {
+        let at = At { line: Some(node.line), key: "delegate".into(), value: String::new() };
+        top.findings.fault(&at, "is not a table", "write it as [delegate.NAME], NAME being yours to choose");
+        return found;
+    };
+    for (name, node) in &table.entries {
+        let label = format!("delegate.{name}");
+        let at = At { line: Some(node.line), key: label.clone(), value: String::new() };
+        match &node.value {
+            Value::Table(t) if !t.headed_array && name_is_plain(name) => {
+                top.findings.remember(&label, node.line);
+                let s = Section::new(top.findings, t, "delegate", &label, &format!("[{label}]"));
+                found.insert(name.clone(), delegate(&s, name, lookup));
+            }
+            Value::Table(_) => {
+                top.findings.fault(&at, "is no name for a delegate", "use letters, digits, - and _");
+            }
+            _ => top.findings.fault(
+                &at,
+                "stands outside a delegate",
+                "write [delegate.NAME] above it, NAME being yours to choose",
+            ),
+        }
+    }
+    found
+}
+
+fn name_is_plain(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+fn delegate(s: &Section<'_>, name: &str, lookup: &dyn Lookup) -> Delegate {
+    let tls = s.value("tls", endpoint::tls);
+    let clear = s.flag("auth_in_clear");
+    let (auth, recipients) = servers(s, tls, clear, lookup);
+    let sessions = s.below("sessions", None);
+    let verdicts = s.below("verdicts", None);
+    let credentials = s.below("credentials", None);
+    let delegate = Delegate {
+        name: name.to_owned(),
+        auth,
+        recipients,
+        deadline: s.time("deadline"),
+        auth_sessions: sessions.count("auth"),
+        recipient_sessions: sessions.count("recipients"),
+        probe_sender: s.value("probe_sender", reverse_path).unwrap_or(ReversePath::Null),
+        probe_to: s.chosen("probe_to", &[("rcpt", ProbeTo::Rcpt), ("data", ProbeTo::Data)]),
+        login_name: s.value("login_name", login_name).unwrap_or(LoginName::AsIs),
+        verdicts: VerdictTimes {
+            yes: verdicts.time("yes"),
+            refresh: verdicts.time("refresh"),
+            no: verdicts.time("no"),
+        },
+        credentials: CredentialTimes { yes: credentials.time("yes"), no: credentials.time("no") },
+        accept_252: s.flag("accept_252"),
+    };
+    sessions.finish();
+    verdicts.finish();
+    credentials.finish();
+    s.finish();
+    delegate
+}
+
+/// The two endpoints: each as given, else from `host`, else from the other one.
+fn servers(
+    s: &Section<'_>,
+    tls: Option<TlsMode>,
+    clear: bool,
+    lookup: &dyn Lookup,
+) -> (Vec<Endpoint>, Vec<Endpoint>) {
+    let role = |port, auth| Role { port, auth, delegate: true, tls: tls.clone(), clear };
+    let (auth_role, recipients_role) = (role(587, true), role(25, false));
+    let findings = s.findings;
+    let given = |key: &str, role: &Role| {
+        s.value(key, |n| Ok(endpoint::endpoints(findings, &s.path(key), n, role, lookup)))
+    };
+    let auth = given("auth", &auth_role);
+    let recipients = given("recipients", &recipients_role);
+    let host_given = s.has("host");
+    let hosts = s.value("host", endpoint::hosts);
+    let (auth_given, recipients_given) = (auth.is_some(), recipients.is_some());
+    if !host_given && !auth_given && !recipients_given {
+        let at = findings.at(&s.label, "");
+        findings.fault(&at, "names no server", r#"add host = "mail.example.com""#);
+    }
+    if host_given && auth_given && recipients_given {
+        let at = findings.at(&s.path("host"), "");
+        findings.fault(&at, "is not used", "remove it: auth and recipients name their servers");
+    }
+    let of_other = |other: &Option<Vec<Endpoint>>| {
+        let host = |e: &Endpoint| endpoint::Host { name: e.host.clone(), port: None };
+        other.iter().flatten().map(host).collect::<Vec<_>>()
+    };
+    let fill = |given: &Option<Vec<Endpoint>>, other: &Option<Vec<Endpoint>>, role: &Role| match given {
+        Some(given) => given.clone(),
+        None => {
+            let node = s.take("host").or_else(|| s.take("auth")).or_else(|| s.take("recipients"));
+            let Some(node) = node else { return Vec::new() };
+            let hosts = hosts.clone().unwrap_or_else(|| of_other(other));
+            endpoint::build_plain(findings, &s.label, node, &hosts, role)
+        }
+    };
+    (fill(&auth, &recipients, &auth_role), fill(&recipients, &auth, &recipients_role))
+}
+
+fn reverse_path(node: &Node) -> Result<ReversePath, Bad> {
+    match &node.value {
+        Value::Text(t) if t == "<>" => Ok(ReversePath::Null),
+        _ => {
+            let written = text(node)?;
+            let inner = written.strip_prefix('<').and_then(|t| t.strip_suffix('>')).unwrap_or(written);
+            match Mailbox::parse(inner, false) {
+                Ok(mailbox) => Ok(ReversePath::Mailbox(mailbox)),
+                Err(_) => Err(Bad::new("is not an address")),
+            }
+        }
+    }
+}
+
+fn login_name(node: &Node) -> Result<LoginName, Bad> {
+    match text(node)? {
+        "as-is" => Ok(LoginName::AsIs),
+        "strip-domain" => Ok(LoginName::StripDomain),
+        t if t.contains("{user}") || t.contains("{login}") => Ok(LoginName::Template(t.to_owned())),
+        _ => Err(Bad::new("would show the delegate the same name for everyone")),
+    }
+}
+
+fn domain(s: &Section<'_>, only: Option<&str>, lookup: &dyn Lookup) -> Option<AcceptedDomain> {
+    let name = s.value("name", |n| match text(n)? {
+        "*" => Err(Bad::new("is not available in this version").advise("name each domain")),
+        t if t.contains('@') => Err(Bad::new("is an address").advise("give the part behind the @")),
+        t => endpoint::host_name(t),
+    });
+    let recipients = s.value("recipients", |n| {
+        if list(n).is_empty() {
+            return Err(Bad::new("is an empty list"));
+        }
+        each(n, |n| source(n, lookup))
+    });
+    let recipients = match (recipients, only) {
+        (Some(given), _) => given,
+        (None, Some(only)) => vec![RecipientSource::Delegate(only.to_owned())],
+        (None, None) => {
+            if !s.has("recipients") {
+                let at = s.findings.at(&s.path("recipients"), "");
+                s.findings.fault(&at, "is missing", r#"say who knows them: recipients = ["delegate:NAME"]"#);
+            }
+            Vec::new()
+        }
+    };
+    let next_hop = next_hop(s, lookup);
+    s.finish();
+    Some(AcceptedDomain { name: name?, recipients, next_hop })
+}
+
+fn next_hop(s: &Section<'_>, lookup: &dyn Lookup) -> Vec<Endpoint> {
+    let path = s.path("next_hop");
+    let read = |n: &Node| Ok(endpoint::endpoints(s.findings, &path, n, &Role::next_hop(), lookup));
+    s.value("next_hop", read).unwrap_or_default()
+}
+
+fn source(node: &Node, lookup: &dyn Lookup) -> Result<RecipientSource, Bad> {
+    match text(node)? {
+        "local" => Ok(RecipientSource::Local),
+        "any" => Ok(RecipientSource::Any),
+        t => match t.split_once(':') {
+            Some(("delegate", name)) if !name.is_empty() => Ok(RecipientSource::Delegate(name.to_owned())),
+            Some(("list", file)) if !file.is_empty() => {
+                let path = PathBuf::from(file);
+                lookup.file(&path).map_err(|why| {
+                    Bad::new(format!("{file} cannot be read: {why}"))
+                        .advise("create it, with one address a line")
+                })?;
+                Ok(RecipientSource::List(path))
+            }
+            _ => Err(Bad::new("is no source of recipients")),
+        },
+    }
+}
+
+fn relay(top: &Section<'_>, only: Option<String>, lookup: &dyn Lookup) -> Relay {
+    let s = top.below("relay", Some("[relay]"));
+    let fallback = only.map_or(LoginSource::Local, LoginSource::Delegate);
+    let logins = s.value("logins", logins);
+    let open_relay = s.flag("open_relay");
+    let understood = s.flag("open_relay_i_understand");
+    let relay = Relay {
+        logins: logins.unwrap_or_else(|| Logins(vec![("*".to_owned(), fallback)])),
+        next_hop: next_hop(&s, lookup),
+        trusted_networks: s.value("trusted_networks", networks).unwrap_or_default(),
+        open_relay,
+    };
+    s.findings.open_relay_understood.set(understood);
+    s.finish();
+    relay
+}
+
+fn logins(node: &Node) -> Result<Logins, Bad> {
+    let one = |n: &Node| match text(n)? {
+        "local" => Ok(LoginSource::Local),
+        t => match t.split_once(':') {
+            Some(("delegate", name)) if !name.is_empty() => Ok(LoginSource::Delegate(name.to_owned())),
+            _ => Err(Bad::new("is no source of logins")),
+        },
+    };
+    match &node.value {
+        Value::Table(t) if t.entries.is_empty() => Err(Bad::new("is empty")),
+        Value::Table(t) => {
+            let entry = |(domain, n): &(String, Node)| {
+                let domain = match domain.as_str() {
+                    "*" => "*".to_owned(),
+                    name => endpoint::host_name(name)?,
+                };
+                Ok((domain, one(n)?))
+            };
+            gather(t.entries.iter().map(|e| entry(e).map_err(|b: Bad| b.on(&e.1)))).map(Logins)
+        }
+        Value::Array(_) => Err(Bad::new("is a list").advise("exactly one source answers for a login domain")),
+        _ => Ok(Logins(vec![("*".to_owned(), one(node)?)])),
+    }
+}
+
+fn queue(top: &Section<'_>) -> Queue {
+    let s = top.below("queue", Some("[queue]"));
+    let strangers = [
+        ("never", BounceStrangers::Never),
+        ("verified", BounceStrangers::Verified),
+        ("always", BounceStrangers::Always),
+    ];
+    let queue = Queue {
+        retry: s.times("retry"),
+        warn_after: s.time_or_never("warn_after"),
+        expire: s.time("expire"),
+        bounce_strangers: s.chosen("bounce_strangers", &strangers),
+        soft_bounce: s.flag("soft_bounce"),
+    };
+    s.finish();
+    queue
+}
+
+fn limits(top: &Section<'_>) -> Limits {
+    let s = top.below("limits", Some("[limits]"));
+    let limits = Limits {
+        session: vouchsafe_smtp::limits::Limits {
+            command_line: s.count("command_line"),
+            auth_line: s.count("auth_line"),
+            recipients: s.count("recipients"),
+            errors: s.count("errors"),
+            refused_recipients: s.count("refused_recipients"),
+            commands: s.count("commands"),
+            auth_failures: s.count("auth_failures"),
+            messages: s.count("messages"),
+            command_timeout: s.time("command_timeout"),
+            data_timeout: s.time("data_timeout"),
+            write_timeout: s.time("write_timeout"),
+            session_time: s.time("session_time"),
+        },
+        sessions: s.count("sessions"),
+        sessions_per_address: s.count("sessions_per_address"),
+        free_space: s.size("free_space"),
+        body_memory: s.size("body_memory"),
+        deliveries: s.count("deliveries"),
+        deliveries_per_destination: s.count("deliveries_per_destination"),
+        received_hops: s.count("received_hops"),
+    };
+    s.finish();
+    limits
+}

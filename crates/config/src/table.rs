@@ -1,0 +1,597 @@
+//! One row per setting: the only place where its key, shape, default and help stand.
+//! The parser takes defaults and limits from here, the reference page is written from here.
+//! Proof: `tests/table.rs` reads every row's default back; `docs/reference/settings.md` is compared with it.
+
+use Effect::{Later, Live, NewSessions, Restart};
+use Fallback::{ByKind, Required, Unset, Value};
+use Shape::*;
+
+/// What a value looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Any text.
+    Text,
+    /// A host name.
+    Host,
+    /// A path.
+    File,
+    /// `true` or `false`.
+    Flag,
+    /// A whole number from, to.
+    Count(u64, u64),
+    /// `"5 MB"`.
+    Size,
+    /// `"5 MB"` or `"none"`.
+    SizeOrNone,
+    /// `"30s"`, from, to.
+    Time(&'static str, &'static str),
+    /// `"4h"` or `"never"`.
+    TimeOrNever,
+    /// A list of times.
+    Times,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// `"host:port"`, a table, or a list of either.
+    Endpoints,
+    /// `"host"`, `"host:port"` or a list.
+    Hosts,
+    /// `"address:port"` or a list.
+    Addresses,
+    /// A list of networks.
+    Networks,
+    /// `verify`, `pin:sha256/BASE64`, `opportunistic`, `off`.
+    Tls,
+    /// `"<>"` or an address.
+    ReversePath,
+    /// `as-is`, `strip-domain` or a template.
+    LoginName,
+    /// `delegate:NAME`, `local`, `list:FILE`, `any`, or a list.
+    Recipients,
+    /// `delegate:NAME`, `local`, or a table per login domain.
+    Logins,
+    /// `{ user = "...", password = { file = "..." } }`.
+    Login,
+    /// A table or list whose parts are not looked at in this version.
+    Whole,
+}
+
+impl Shape {
+    /// How to write it, for faults and the reference page.
+    pub fn words(self) -> String {
+        match self {
+            Text => r#"text, such as "name""#.into(),
+            Host => r#"a host name, such as "gw.example.com""#.into(),
+            File => r#"a path, such as "/etc/vouchsafe/key.pem""#.into(),
+            Flag => "true or false".into(),
+            Count(from, to) => format!("a whole number from {from} to {to}"),
+            Size => r#"a size, such as "5 MB" or "64 KiB""#.into(),
+            SizeOrNone => r#"a size, such as "5 MB", or "none""#.into(),
+            Time(from, to) => format!(r#"a time from "{from}" to "{to}", such as "30s" or "15m""#),
+            TimeOrNever => r#"a time, such as "4h", or "never""#.into(),
+            Times => r#"a list of times, such as ["5m", "1h"]"#.into(),
+            Choice(words) => words.iter().map(|w| format!("{w:?}")).collect::<Vec<_>>().join(" or "),
+            Endpoints => r#"a server, such as "host:25", a table { host, tls, login }, or a list"#.into(),
+            Hosts => r#"a server, such as "mail.example.com" or "192.0.2.1:25", or a list"#.into(),
+            Addresses => r#"an address and port, such as "0.0.0.0:25" or "[::]:25", or a list"#.into(),
+            Networks => r#"a list of networks, such as ["192.0.2.0/24"]"#.into(),
+            Tls => r#""verify", "pin:sha256/BASE64", "opportunistic" or "off""#.into(),
+            ReversePath => r#""<>" or an address"#.into(),
+            LoginName => r#""as-is", "strip-domain" or a template with {user}"#.into(),
+            Recipients => r#""delegate:NAME", "local", "list:FILE", "any", or a list of them"#.into(),
+            Logins => r#""delegate:NAME" or "local", or a table { "domain" = source, "*" = source }"#.into(),
+            Login => r#"{ user = "name", password = { file = "path" } } or { env = "NAME" }"#.into(),
+            Whole => "as shown".into(),
+        }
+    }
+}
+
+/// What holds when a setting is not given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// This TOML value.
+    Value(&'static str),
+    /// A TOML value for each kind of listener: `mx`, `submission`, `trusted`.
+    ByKind([&'static str; 3]),
+    /// What these words say.
+    Unset(&'static str),
+    /// It must be given.
+    Required,
+}
+
+/// When a change counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// At once.
+    Live,
+    /// For sessions that begin after it.
+    NewSessions,
+    /// At the next start.
+    Restart,
+    /// The feature comes with a later version: only these values are taken.
+    Later(&'static [&'static str]),
+}
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// Section and key: `listener.tls`; the section's own name of an instance is left out.
+    pub key: &'static str,
+    /// What a value looks like.
+    pub shape: Shape,
+    /// What holds without it.
+    pub default: Fallback,
+    /// When a change counts.
+    pub effect: Effect,
+    /// A sentence for the administrator.
+    pub help: &'static str,
+}
+
+const fn row(key: &'static str, shape: Shape, default: Fallback, effect: Effect, help: &'static str) -> Row {
+    Row { key, shape, default, effect, help }
+}
+
+/// A setting whose feature is not there: taken at its default only, left out of the reference page.
+const fn later(key: &'static str, values: &'static [&'static str]) -> Row {
+    row(key, Whole, Unset(""), Later(values), "")
+}
+
+/// Sections: key prefix, heading in the file, a sentence.
+pub const SECTIONS: [(&str, &str, &str); 9] = [
+    ("", "", "At the top of the file, before the first heading."),
+    ("listener", "[[listener]]", "Where we listen: one block each."),
+    ("tls", "[tls]", "Our certificate. Without it a self-signed one is made at the first start."),
+    (
+        "delegate",
+        "[delegate.NAME]",
+        "A server that is asked about logins and recipients and is never handed a message. NAME is yours to choose.",
+    ),
+    ("domain", "[[domain]]", "A domain whose mail we take from strangers: one block each."),
+    ("relay", "[relay]", "Mail that we take from our own users and machines."),
+    ("queue", "[queue]", "Retries, expiry and bounces."),
+    ("limits", "[limits]", "Named limits. Those of a session have a reply each."),
+    (
+        "endpoint",
+        "{ host = ... }",
+        "A delegate's `auth` and `recipients` and every `next_hop` may be a table with these keys instead of \"host:port\".",
+    ),
+];
+
+/// Every setting, in the order of the reference page.
+pub const TABLE: &[Row] = &[
+    row(
+        "hostname",
+        Host,
+        Unset("the machine's name"),
+        Live,
+        "What we call ourselves in the banner, in EHLO and in Received.",
+    ),
+    row(
+        "data_dir",
+        File,
+        Value(r#""./vouchsafe-data""#),
+        Restart,
+        "Where the queue, message bodies and the control socket live; a relative path counts from the working directory.",
+    ),
+    later("store", &[r#""sqlite""#]),
+    row(
+        "log.format",
+        Choice(&["plain", "json"]),
+        Value(r#""plain""#),
+        Restart,
+        "Log lines for people or for machines.",
+    ),
+    row(
+        "log.level",
+        Choice(&["error", "warn", "info", "debug", "trace"]),
+        Value(r#""info""#),
+        Restart,
+        "How much is logged.",
+    ),
+    row("listener.name", Text, Required, Restart, "A name of your own, for logs and faults; each once."),
+    row(
+        "listener.kind",
+        Choice(&["mx", "submission", "trusted"]),
+        Required,
+        Restart,
+        "mx: from the Internet, for accepted domains; submission: from our users, AUTH required; trusted: from relay.trusted_networks.",
+    ),
+    row("listener.address", Addresses, Required, Restart, "Addresses and ports to listen on."),
+    row(
+        "listener.tls",
+        Choice(&["off", "starttls", "implicit"]),
+        Value(r#""starttls""#),
+        NewSessions,
+        "off, STARTTLS on offer, or TLS from the first octet (port 465).",
+    ),
+    row(
+        "listener.message_size",
+        SizeOrNone,
+        ByKind([r#""200 MB""#, r#""none""#, r#""none""#]),
+        NewSessions,
+        "Largest message: announced as SIZE, past it 552 5.3.4. \"none\": only the free space counts.",
+    ),
+    row(
+        "listener.bare_newline",
+        Choice(&["reject", "normalize"]),
+        ByKind([r#""reject""#, r#""normalize""#, r#""normalize""#]),
+        NewSessions,
+        "A bare CR or LF in a body: the message is refused, or it is made CRLF. It is never passed on.",
+    ),
+    row(
+        "listener.bare_newline_exclude",
+        Networks,
+        Value("[]"),
+        NewSessions,
+        "Clients whose bare newlines are made CRLF where others' are refused.",
+    ),
+    row(
+        "listener.received_client",
+        Choice(&["full", "omit"]),
+        ByKind([r#""full""#, r#""omit""#, r#""full""#]),
+        NewSessions,
+        "Whether Received names the client's address and EHLO name.",
+    ),
+    row(
+        "listener.greet_wait",
+        Time("0s", "1m"),
+        Value(r#""0s""#),
+        NewSessions,
+        "Wait before the banner on mx; who talks in it is refused.",
+    ),
+    row(
+        "listener.auth_without_tls",
+        Choice(&["never", "loopback", "always"]),
+        Value(r#""loopback""#),
+        NewSessions,
+        "Who may log in without TLS: nobody, clients on this machine, or everyone.",
+    ),
+    later("listener.proxies", &["[]"]),
+    row("tls.certificate", File, Unset("self-signed"), Live, "PEM file: our certificate, then its chain."),
+    row("tls.key", File, Unset("self-signed"), Live, "PEM file: the certificate's private key."),
+    row(
+        "delegate.host",
+        Hosts,
+        Unset("auth and recipients must be given"),
+        Live,
+        "The server's name or address; enough by itself: logins are then asked at port 587, recipients at 25. A port given here is used for both.",
+    ),
+    row(
+        "delegate.tls",
+        Tls,
+        Unset("verify; opportunistic on a loopback address"),
+        Live,
+        "TLS for auth and recipients where they do not say their own. The last two need auth_in_clear for auth.",
+    ),
+    row(
+        "delegate.auth",
+        Endpoints,
+        Unset("host at port 587, else the host of recipients"),
+        Live,
+        "Asked about logins; several in order, the next only when one is unavailable.",
+    ),
+    row(
+        "delegate.recipients",
+        Endpoints,
+        Unset("host at port 25, else the host of auth"),
+        Live,
+        "Asked about recipients; several in order.",
+    ),
+    row(
+        "delegate.auth_in_clear",
+        Flag,
+        Value("false"),
+        Live,
+        "Passwords may reach the delegate without verified TLS. Not needed on a loopback address, where they never leave the machine.",
+    ),
+    row(
+        "delegate.deadline",
+        Time("1s", "4m"),
+        Value(r#""20s""#),
+        Live,
+        "Longest a client waits for a verdict, then 451 or 454; more than the delegate's tarpit (Exchange: 5s).",
+    ),
+    row("delegate.sessions.auth", Count(1, 1000), Value("10"), Live, "Most AUTH sessions at once."),
+    row("delegate.sessions.recipients", Count(1, 1000), Value("4"), Live, "Most recipient sessions at once."),
+    row("delegate.probe_sender", ReversePath, Value(r#""<>""#), Live, "Reverse path of callouts."),
+    row(
+        "delegate.probe_to",
+        Choice(&["rcpt", "data"]),
+        Value(r#""rcpt""#),
+        Live,
+        "The command whose reply decides; data for servers that refuse only there. No message is ever sent.",
+    ),
+    row(
+        "delegate.login_name",
+        LoginName,
+        Value(r#""as-is""#),
+        Live,
+        "The name the delegate is shown: as the client wrote it, without its domain, or a template such as \"CORP\\\\{user}\" or \"{user}@corp.example.com\".",
+    ),
+    later(
+        "delegate.mechanisms",
+        &[r#"["PLAIN", "LOGIN"]"#, r#"["PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"]"#],
+    ),
+    row(
+        "delegate.verdicts.yes",
+        Time("0s", "90d"),
+        Value(r#""7d""#),
+        Live,
+        "How long an accepted recipient is remembered.",
+    ),
+    row(
+        "delegate.verdicts.refresh",
+        Time("0s", "90d"),
+        Value(r#""6h""#),
+        Live,
+        "Age at which an accepted recipient is asked about again, behind the scenes.",
+    ),
+    row(
+        "delegate.verdicts.no",
+        Time("0s", "1d"),
+        Value(r#""15m""#),
+        Live,
+        "How long a refused recipient is remembered.",
+    ),
+    row(
+        "delegate.credentials.yes",
+        Time("0s", "1h"),
+        Value(r#""60s""#),
+        Live,
+        "How long a right password is remembered, in memory only; \"0s\": not at all.",
+    ),
+    row(
+        "delegate.credentials.no",
+        Time("0s", "1h"),
+        Value(r#""10m""#),
+        Live,
+        "How long the same wrong password is answered without asking again.",
+    ),
+    row("delegate.accept_252", Flag, Value("false"), Live, "252 to RCPT counts as yes."),
+    later("delegate.catch_all", &[r#""accept""#]),
+    later("delegate.xclient", &["false"]),
+    later("delegate.trial", &[r#""off""#]),
+    later("guard.account", &[r#"{ failures = 3, quiet = "35m" }"#]),
+    later("guard.address", &[r#"{ failures = 20, quiet = "1h" }"#]),
+    later("guard.network", &[r#"{ failures = 60, quiet = "1h" }"#]),
+    later("guard.unknown_recipients", &[r#"{ per_client = 50, quiet = "1h" }"#]),
+    row("domain.name", Host, Required, Live, "The domain; each once."),
+    row(
+        "domain.recipients",
+        Recipients,
+        Unset("the only delegate"),
+        Live,
+        "Who knows its recipients, in order: one yes is enough. local: a local user has this address. list: a file with one address a line. any: every address exists.",
+    ),
+    row(
+        "domain.next_hop",
+        Endpoints,
+        Required,
+        Live,
+        "Where its mail goes; several in order, the next when one cannot be reached.",
+    ),
+    later("domain.mode", &[r#""queue""#]),
+    later("domain.relay_probe", &["[]"]),
+    row(
+        "relay.logins",
+        Logins,
+        Unset("the only delegate, else local"),
+        NewSessions,
+        "Who answers for logins: exactly one source for each login domain; \"*\" is all others. A password is never shown to a second one.",
+    ),
+    row(
+        "relay.next_hop",
+        Endpoints,
+        Unset("required when anyone may relay"),
+        Live,
+        "Where mail of our own users and machines goes; several in order.",
+    ),
+    row(
+        "relay.trusted_networks",
+        Networks,
+        Value("[]"),
+        NewSessions,
+        "Clients that may relay without AUTH on trusted listeners.",
+    ),
+    later("relay.send_as", &[r#""warn""#, r#""off""#]),
+    row(
+        "relay.open_relay",
+        Flag,
+        Value("false"),
+        NewSessions,
+        "Anyone may relay. Refused unless every listener is on loopback, or open_relay_i_understand is true.",
+    ),
+    row(
+        "relay.open_relay_i_understand",
+        Flag,
+        Value("false"),
+        NewSessions,
+        "Confirms open_relay on addresses that others can reach.",
+    ),
+    row(
+        "queue.retry",
+        Times,
+        Value(r#"["5m", "15m", "30m", "1h", "2h", "4h"]"#),
+        Live,
+        "Waits between attempts; the last repeats.",
+    ),
+    row(
+        "queue.warn_after",
+        TimeOrNever,
+        Value(r#""4h""#),
+        Live,
+        "Age at which our own senders are told of a delay.",
+    ),
+    row("queue.expire", Time("1m", "30d"), Value(r#""5d""#), Live, "Age at which delivery is given up."),
+    row(
+        "queue.bounce_strangers",
+        Choice(&["never", "verified", "always"]),
+        Value(r#""verified""#),
+        Live,
+        "Whether senders from the Internet get a notice when the next hop refuses their mail; else it is held for you to see. verified acts as never in this version.",
+    ),
+    row(
+        "queue.soft_bounce",
+        Flag,
+        Value("false"),
+        Live,
+        "Hold what would bounce, while you are trying things out.",
+    ),
+    row("limits.sessions", Count(1, 1_000_000), Value("10000"), NewSessions, "Sessions in all; past it 421."),
+    row(
+        "limits.sessions_per_address",
+        Count(1, 1_000_000),
+        Value("50"),
+        NewSessions,
+        "Sessions of one client address; past it 421.",
+    ),
+    row(
+        "limits.recipients",
+        Count(1, 100_000),
+        Value("1000"),
+        NewSessions,
+        "Recipients of one message; past it 452 4.5.3.",
+    ),
+    row(
+        "limits.command_line",
+        Count(512, 65_536),
+        Value("4096"),
+        NewSessions,
+        "Octets in a command line; past it 500 5.5.2.",
+    ),
+    row(
+        "limits.auth_line",
+        Count(1024, 65_536),
+        Value("12288"),
+        NewSessions,
+        "Octets in an AUTH line; past it 500 5.5.6.",
+    ),
+    row(
+        "limits.errors",
+        Count(1, 100_000),
+        Value("20"),
+        NewSessions,
+        "Bad commands in a session; past it 421.",
+    ),
+    row(
+        "limits.refused_recipients",
+        Count(1, 1_000_000),
+        Value("100"),
+        NewSessions,
+        "Refused recipients in a session; past it 421.",
+    ),
+    row(
+        "limits.commands",
+        Count(10, 10_000_000),
+        Value("1000"),
+        NewSessions,
+        "Commands in a session without an accepted message; past it 421.",
+    ),
+    row(
+        "limits.auth_failures",
+        Count(1, 100),
+        Value("3"),
+        NewSessions,
+        "Failed logins in a session; past it 421.",
+    ),
+    row(
+        "limits.messages",
+        Count(1, 10_000_000),
+        Value("1000"),
+        NewSessions,
+        "Messages in a session; past it 421.",
+    ),
+    row(
+        "limits.command_timeout",
+        Time("1s", "1h"),
+        Value(r#""5m""#),
+        NewSessions,
+        "Wait for a command; past it 421 4.4.2.",
+    ),
+    row(
+        "limits.data_timeout",
+        Time("1s", "1h"),
+        Value(r#""3m""#),
+        NewSessions,
+        "Wait for the next octets of a message; past it 421 4.4.2.",
+    ),
+    row(
+        "limits.write_timeout",
+        Time("1s", "1h"),
+        Value(r#""1m""#),
+        NewSessions,
+        "Wait until a client takes our replies; past it closed.",
+    ),
+    row(
+        "limits.session_time",
+        Time("1s", "1d"),
+        Value(r#""1h""#),
+        NewSessions,
+        "Longest life of a session; does not run while a message arrives.",
+    ),
+    row(
+        "limits.free_space",
+        Size,
+        Value(r#""1 GB""#),
+        Live,
+        "Space that stays free on the disk; below it 452 4.3.1.",
+    ),
+    row(
+        "limits.body_memory",
+        Size,
+        Value(r#""64 MB""#),
+        Live,
+        "Message bodies in memory, all sessions together; past it they go to files.",
+    ),
+    row("limits.deliveries", Count(1, 10_000), Value("100"), Live, "Deliveries at once."),
+    row(
+        "limits.deliveries_per_destination",
+        Count(1, 10_000),
+        Value("20"),
+        Live,
+        "Deliveries at once to one destination.",
+    ),
+    row(
+        "limits.received_hops",
+        Count(10, 1000),
+        Value("100"),
+        NewSessions,
+        "Received fields in an arriving message; past it 554 5.4.6, a loop.",
+    ),
+    later("attachments.part_over", &[r#""5 MB""#]),
+    later("attachments.message_over", &[r#""20 MB""#]),
+    later("attachments.hard_limit", &[r#""none""#]),
+    later("attachments.outbound", &["true"]),
+    later("attachments.internal", &["false"]),
+    later("attachments.inbound", &[r#""off""#]),
+    later("attachments.links", &[r#""per_recipient""#]),
+    later("attachments.expire", &[r#""30d""#]),
+    later("attachments.clamd", &[r#""none""#]),
+    later("attachments.store", &[r#""file""#]),
+    row("endpoint.host", Hosts, Required, Live, "\"host\" or \"host:port\"; a list: several in order."),
+    row(
+        "endpoint.tls",
+        Tls,
+        Unset(
+            "verify for a delegate and with a login; opportunistic for other next hops and on a loopback address",
+        ),
+        Live,
+        "verify: TLS, chain and name checked; pin: TLS with this public key (SHA-256); opportunistic: TLS when offered, whatever the certificate; off: never. Port 465 has TLS from the first octet.",
+    ),
+    row("endpoint.login", Login, Unset("none"), Live, "Our own login at a next hop."),
+    row("endpoint.auth_in_clear", Flag, Value("false"), Live, "The login may be sent without verified TLS."),
+    later("endpoint.xclient", &["false"]),
+    later("endpoint.xforward", &["false"]),
+];
+
+/// The row of a key.
+pub fn find(key: &str) -> Option<&'static Row> {
+    TABLE.iter().find(|r| r.key == key)
+}
+
+/// The keys directly below a section prefix, in the order of the table.
+pub(crate) fn keys_below(prefix: &str) -> impl Iterator<Item = &'static str> {
+    TABLE.iter().filter_map(move |r| match prefix {
+        "" => r.key.split('.').next(),
+        _ => r.key.strip_prefix(prefix)?.strip_prefix('.')?.split('.').next(),
+    })
+}
