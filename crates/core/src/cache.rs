@@ -85,8 +85,8 @@ impl VerdictCache {
         }
     }
 
-    /// Records what the delegate said. `brief`: a "no" that may soon change (mailbox full, disabled) lives a minute.
-    pub fn put(&mut self, key: &str, verdict: &Verdict, brief: bool, times: &Times, now: Tick) {
+    /// Records what the delegate said. A "no" that may soon change (mailbox full, disabled) lives a minute.
+    pub fn put(&mut self, key: &str, verdict: &Verdict, times: &Times, now: Tick) {
         match verdict {
             Verdict::Accept(said) => {
                 self.no.remove(key);
@@ -104,7 +104,7 @@ impl VerdictCache {
                     return;
                 }
                 self.yes.remove(key);
-                let life = if brief { times.no.min(Duration::from_secs(60)) } else { times.no };
+                let life = if verdict.is_brief() { times.no.min(Duration::from_secs(60)) } else { times.no };
                 let entry = No { said: said.clone(), tell: tell.clone(), until: now + life };
                 self.no.insert(key.into(), entry);
             }
@@ -166,10 +166,10 @@ mod tests {
     #[test]
     fn stale_yes_is_served_while_refreshing_and_through_an_outage() {
         let mut cache = VerdictCache::new(100);
-        cache.put("a@x", &yes(), false, &TIMES, Tick(0));
+        cache.put("a@x", &yes(), &TIMES, Tick(0));
         let later = Tick(0) + HOUR * 7;
         assert_eq!(cache.get("a@x", &TIMES, later), Lookup::Stale(yes()));
-        cache.put("a@x", &unavailable(), false, &TIMES, later);
+        cache.put("a@x", &unavailable(), &TIMES, later);
         assert_eq!(cache.get("a@x", &TIMES, later), Lookup::Fresh(yes()));
         assert_eq!(cache.get("a@x", &TIMES, later + HOUR), Lookup::Stale(yes()));
         assert_eq!(cache.get("a@x", &TIMES, Tick(0) + TIMES.yes), Lookup::Missing);
@@ -178,28 +178,28 @@ mod tests {
     #[test]
     fn a_single_no_never_demotes_a_live_yes_but_the_second_does() {
         let mut cache = VerdictCache::new(100);
-        cache.put("a@x", &yes(), false, &TIMES, Tick(0));
-        cache.put("a@x", &no(), false, &TIMES, Tick(0) + HOUR);
+        cache.put("a@x", &yes(), &TIMES, Tick(0));
+        cache.put("a@x", &no(), &TIMES, Tick(0) + HOUR);
         assert_eq!(cache.get("a@x", &TIMES, Tick(0) + HOUR), Lookup::Fresh(yes()));
         let second = Tick(0) + HOUR + SECOND_LOOK;
         assert_eq!(cache.get("a@x", &TIMES, second), Lookup::Stale(yes()));
-        cache.put("a@x", &no(), false, &TIMES, second);
+        cache.put("a@x", &no(), &TIMES, second);
         assert_eq!(cache.get("a@x", &TIMES, second), Lookup::Fresh(no()));
     }
 
     #[test]
     fn unavailable_is_never_remembered_as_no() {
         let mut cache = VerdictCache::new(100);
-        cache.put("a@x", &unavailable(), false, &TIMES, Tick(0));
+        cache.put("a@x", &unavailable(), &TIMES, Tick(0));
         assert_eq!(cache.get("a@x", &TIMES, Tick(0)), Lookup::Missing);
     }
 
     #[test]
     fn a_dictionary_run_evicts_no_yes() {
         let mut cache = VerdictCache::new(100);
-        cache.put("a@x", &yes(), false, &TIMES, Tick(0));
+        cache.put("a@x", &yes(), &TIMES, Tick(0));
         for n in 0..10_000 {
-            cache.put(&format!("guess{n}@x"), &no(), false, &TIMES, Tick(0));
+            cache.put(&format!("guess{n}@x"), &no(), &TIMES, Tick(0));
         }
         assert_eq!(cache.get("a@x", &TIMES, Tick(1)), Lookup::Fresh(yes()));
     }
@@ -208,7 +208,7 @@ mod tests {
     fn flush_takes_an_address_a_domain_or_all() {
         let mut cache = VerdictCache::new(100);
         for key in ["a@x", "b@x", "a@y"] {
-            cache.put(key, &yes(), false, &TIMES, Tick(0));
+            cache.put(key, &yes(), &TIMES, Tick(0));
         }
         assert_eq!(cache.flush("A@X"), 1);
         assert_eq!(cache.flush("@x"), 1);

@@ -1,3 +1,16 @@
-//! gateway
+//! The running gateway: reception, delegate, delivery, control, and the supervisor that owns every task.
+//!
+//! Invariant: stores are known by their ports alone; what is decided about mail is decided in `vouchsafe_core`.
 
+pub mod control;
+pub mod control_socket;
+pub mod delegate;
 pub mod delivery;
+pub mod gateway;
+pub mod intake;
+pub mod reception;
+pub mod sources;
+pub mod supervisor;
+pub mod tasks;
+pub mod trace;
+pub mod users;

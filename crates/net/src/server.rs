@@ -40,7 +40,7 @@ pub type Work<E> = Pin<Box<dyn AsyncIterator<Item = E> + Send>>;
 /// TLS as negotiated, for the trace header and the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFacts {
-    /// `TLS1.3` or `TLS1.2`.
+    /// `TLSv1.3` or `TLSv1.2`.
     pub version: &'static str,
     /// Cipher suite, IANA name.
     pub cipher: String,
@@ -277,8 +277,8 @@ async fn handshake(stream: BoxStream, acceptor: Option<&TlsAcceptor>) -> io::Res
         timeout(HANDSHAKE, acceptor.accept(stream)).await.map_err(|_| io::ErrorKind::TimedOut)??;
     let session = secured.get_ref().1;
     let version = match session.protocol_version() {
-        Some(rustls::ProtocolVersion::TLSv1_2) => "TLS1.2",
-        _ => "TLS1.3",
+        Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        _ => "TLSv1.3",
     };
     let cipher =
         session.negotiated_cipher_suite().map_or(String::new(), |suite| format!("{:?}", suite.suite()));

@@ -1,0 +1,250 @@
+//! The one door for whoever runs the gateway: CLI, control socket, and later the page. A request, a response; the
+//! same types everywhere, so that the next caller gets the same checks for free.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use vouchsafe_core::Timestamp;
+use vouchsafe_core::envelope::MessageId;
+use vouchsafe_core::ports::{
+    Clock, HistoryEvent, QueueAction, QueueFilter, QueueRow, QueueStats, StoreFault,
+};
+use vouchsafe_smtp::{Mailbox, Secret};
+
+use crate::delegate::{Delegate, Tested};
+use crate::gateway::Gateway;
+use crate::trace::Line;
+
+/// What can be asked for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum Request {
+    /// Numbers and health.
+    Status,
+    /// Deliveries in the queue.
+    QueueList { filter: QueueFilter },
+    /// One message: its deliveries and its history.
+    QueueShow { message: MessageId },
+    /// Retry, hold, release or delete what the filter names.
+    QueueAct { filter: QueueFilter, action: QueueAction },
+    /// Local users.
+    UsersList,
+    /// Adds a user; refused if it is there.
+    UserAdd { name: String, password: String },
+    /// Sets the password of a user that is there.
+    UserPassword { name: String, password: String },
+    /// Removes a user.
+    UserRemove { name: String },
+    /// Asks a delegate about a recipient, on a connection of its own, with the whole dialogue.
+    TestRecipient { delegate: Option<String>, address: String },
+    /// Tries a login at a delegate; a wrong one counts there like any other.
+    TestLogin { delegate: Option<String>, login: String, password: String },
+    /// Cached verdicts about addresses that contain `text`.
+    VerdictsList { text: String },
+    /// Forgets verdicts about an address, an `@domain`, or all (empty), and all that is known of credentials if all.
+    VerdictsFlush { what: String },
+    /// The newest events whose ids or addresses contain `text`.
+    History { text: String, limit: usize },
+    /// Live dialogues whose peer, session or text contain `text`; many responses, until the caller hangs up.
+    Trace { text: String },
+}
+
+/// What comes back.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "response", rename_all = "snake_case")]
+pub enum Response {
+    /// To `Status`.
+    Status(Status),
+    /// To `QueueList`.
+    Queue { rows: Vec<QueueRow> },
+    /// To `QueueShow`.
+    Message { rows: Vec<QueueRow>, history: Vec<HistoryEvent> },
+    /// To `QueueAct` and `VerdictsFlush`: how many were changed.
+    Changed { count: u64 },
+    /// To `UsersList`.
+    Users { users: Vec<UserRow> },
+    /// To the tests.
+    Tested(Tested),
+    /// To `VerdictsList`: (delegate, address, the delegate's words).
+    Verdicts { rows: Vec<(String, String, String)> },
+    /// To `History`.
+    History { events: Vec<HistoryEvent> },
+    /// To `Trace`.
+    Line(Line),
+    /// Done, nothing to tell.
+    Done,
+    /// Not done, and why, and what to do.
+    Refused { why: String },
+}
+
+/// Numbers and health.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// What we call ourselves.
+    pub hostname: String,
+    /// Version of this program.
+    pub version: String,
+    /// The queue.
+    pub queue: QueueStats,
+    /// (name, reachable): false while its breaker is open.
+    pub delegates: Vec<(String, bool)>,
+}
+
+/// A local user, without its hash.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UserRow {
+    /// Login name.
+    pub name: String,
+    /// When it was added.
+    pub created: Timestamp,
+}
+
+/// The door.
+#[derive(Clone)]
+pub struct Control {
+    gateway: Arc<Gateway>,
+}
+
+impl Control {
+    /// Over a gateway, running or not.
+    pub fn new(gateway: Arc<Gateway>) -> Control {
+        Control { gateway }
+    }
+
+    /// Carries a request out. `Trace` needs a running gateway's socket.
+    pub async fn run(&self, request: Request) -> Response {
+        self.carry_out(request).await.unwrap_or_else(|why| Response::Refused { why })
+    }
+
+    /// Live lines; those the caller wants are its to pick.
+    pub fn trace(&self) -> tokio::sync::broadcast::Receiver<Line> {
+        self.gateway.trace.subscribe()
+    }
+
+    async fn carry_out(&self, request: Request) -> Result<Response, String> {
+        let gateway = &self.gateway;
+        let mail = &gateway.stores.mail;
+        Ok(match request {
+            Request::Status => Response::Status(self.status().await?),
+            Request::QueueList { filter } => {
+                Response::Queue { rows: mail.list(filter).await.map_err(words)? }
+            }
+            Request::QueueShow { message } => self.show(message).await?,
+            Request::QueueAct { filter, action } => {
+                let count = mail.act(filter, action, gateway.clock.now()).await.map_err(words)?;
+                gateway.deliverer.wake();
+                Response::Changed { count }
+            }
+            Request::UsersList => {
+                let row =
+                    |user: vouchsafe_core::ports::User| UserRow { name: user.name, created: user.created };
+                let users = gateway.users.list().await.map_err(words)?;
+                Response::Users { users: users.into_iter().map(row).collect() }
+            }
+            Request::UserAdd { name, password } => self.set_user(&name, password, false).await?,
+            Request::UserPassword { name, password } => self.set_user(&name, password, true).await?,
+            Request::UserRemove { name } => {
+                gateway.users.remove(&name).await.map_err(words)?;
+                Response::Done
+            }
+            Request::TestRecipient { delegate, address } => {
+                let mailbox =
+                    Mailbox::parse(&address, true).map_err(|bad| format!("{address}: {}", bad.0))?;
+                Response::Tested(self.delegate(delegate)?.test_recipient(&mailbox).await)
+            }
+            Request::TestLogin { delegate, login, password } => {
+                let password = Secret::new(password);
+                Response::Tested(self.delegate(delegate)?.test_login(&login, &password).await)
+            }
+            Request::VerdictsList { text } => self.verdicts(&text),
+            Request::VerdictsFlush { what } => self.flush(&what),
+            Request::History { text, limit } => {
+                Response::History { events: gateway.stores.history.search(text, limit).await.map_err(words)? }
+            }
+            Request::Trace { .. } => {
+                return Err("trace needs a running gateway: start `vouchsafe serve`".to_owned());
+            }
+        })
+    }
+
+    async fn status(&self) -> Result<Status, String> {
+        let delegates = self.gateway.delegates.all();
+        Ok(Status {
+            hostname: self.gateway.settings.load().hostname.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            queue: self.gateway.stores.mail.stats().await.map_err(words)?,
+            delegates: delegates.iter().map(|(name, delegate)| (name.clone(), !delegate.is_open())).collect(),
+        })
+    }
+
+    async fn show(&self, message: MessageId) -> Result<Response, String> {
+        let filter = QueueFilter { message: Some(message), ..QueueFilter::default() };
+        let rows = self.gateway.stores.mail.list(filter).await.map_err(words)?;
+        let mut history =
+            self.gateway.stores.history.search(message.to_string(), 1000).await.map_err(words)?;
+        history.reverse();
+        if rows.is_empty() && history.is_empty() {
+            return Err(format!(
+                "no message {message}; `vouchsafe queue list` and `vouchsafe history` show ids"
+            ));
+        }
+        Ok(Response::Message { rows, history })
+    }
+
+    async fn set_user(&self, name: &str, password: String, there: bool) -> Result<Response, String> {
+        if name.is_empty() || name.contains(|c: char| c.is_control() || c.is_whitespace()) {
+            return Err("a user name has no spaces and is not empty".to_owned());
+        }
+        if password.is_empty() {
+            return Err("the password is empty".to_owned());
+        }
+        match (self.gateway.users.exists(name).await.map_err(words)?, there) {
+            (true, false) => {
+                return Err(format!("user {name} is there; `vouchsafe users password {name}` changes it"));
+            }
+            (false, true) => return Err(format!("no user {name}; `vouchsafe users add {name}` adds it")),
+            _ => {}
+        }
+        let now = self.gateway.clock.now();
+        self.gateway.users.set(name, Secret::new(password), now).await.map_err(words)?;
+        Ok(Response::Done)
+    }
+
+    /// The named delegate, or the only one.
+    fn delegate(&self, name: Option<String>) -> Result<Arc<Delegate>, String> {
+        let all = self.gateway.delegates.all();
+        let names = || all.keys().cloned().collect::<Vec<_>>().join(", ");
+        match name {
+            Some(name) => {
+                all.get(&name).cloned().ok_or_else(|| format!("no delegate {name}; there are: {}", names()))
+            }
+            None if all.len() == 1 => all.values().next().cloned().ok_or_else(String::new),
+            None if all.is_empty() => {
+                Err("no delegate is set; add [delegate.NAME] to the settings".to_owned())
+            }
+            None => Err(format!("name a delegate with --delegate; there are: {}", names())),
+        }
+    }
+
+    fn verdicts(&self, text: &str) -> Response {
+        let all = self.gateway.delegates.all();
+        let rows = all.iter().flat_map(|(name, delegate)| {
+            let found = delegate.verdicts(text, 1000);
+            found.into_iter().map(|(address, said)| (name.clone(), address, said))
+        });
+        Response::Verdicts { rows: rows.collect() }
+    }
+
+    fn flush(&self, what: &str) -> Response {
+        let all = self.gateway.delegates.all();
+        let count = all.values().map(|delegate| delegate.flush(what)).sum::<usize>();
+        if what.is_empty() {
+            all.values().for_each(|delegate| delegate.flush_credentials());
+        }
+        Response::Changed { count: count as u64 }
+    }
+}
+
+fn words(fault: StoreFault) -> String {
+    fault.to_string()
+}

@@ -1,0 +1,227 @@
+//! Questions about logins: credential cache, guard, then a fresh session each. Single-use: one success ends a session's
+//! usefulness for other users (RFC 4954 §4).
+//!
+//! Never keeps a password: only a keyed digest, in memory, with a key made at start (promise 4).
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
+use vouchsafe_config as settings;
+use vouchsafe_core::bounded::Bounded;
+use vouchsafe_core::breaker::Breaker;
+use vouchsafe_core::guard::{Budgets, Charge, Ended, Over};
+use vouchsafe_core::ports::Clock;
+use vouchsafe_core::verdict::{Verdict, classify_auth, classify_fault};
+use vouchsafe_net::client::{Connection, Fault, FaultKind, Timeouts};
+use vouchsafe_smtp::{Reply, Secret, Tick};
+
+use super::{Means, lock};
+
+/// Credentials remembered.
+const CACHED: usize = 100_000;
+/// Longest wait for one reply: Exchange answers a wrong password after 5 s.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+type Fingerprint = [u8; 32];
+
+pub(super) struct Logins {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    settings: settings::Delegate,
+    means: Means,
+    key: Fingerprint,
+    places: Semaphore,
+    state: Mutex<State>,
+}
+
+struct State {
+    cache: Bounded<Fingerprint, (Verdict, Tick)>,
+    flights: HashMap<Fingerprint, Vec<oneshot::Sender<Verdict>>>,
+    breaker: Breaker,
+}
+
+impl Logins {
+    pub(super) fn new(settings: settings::Delegate, means: Means) -> Logins {
+        let state =
+            State { cache: Bounded::new(CACHED), flights: HashMap::new(), breaker: Breaker::default() };
+        Logins {
+            shared: Arc::new(Shared {
+                places: Semaphore::new(settings.auth_sessions.max(1)),
+                key: rand::random(),
+                state: Mutex::new(state),
+                settings,
+                means,
+            }),
+        }
+    }
+
+    pub(super) fn flush(&self) {
+        lock(&self.shared.state).cache = Bounded::new(CACHED);
+    }
+
+    pub(super) async fn ask(
+        &self,
+        login: &str,
+        password: &Secret,
+        client: Option<IpAddr>,
+        session: &str,
+    ) -> Verdict {
+        let name = &self.shared.settings.name;
+        let account = self.shared.settings.login_name.map(login);
+        let waiting = match self.shared.look_up(account, password, client, session) {
+            Ok(verdict) => return verdict,
+            Err(waiting) => waiting,
+        };
+        let late =
+            |why: String| Verdict::Unavailable { cause: format!("delegate {name}: {why}"), alert: false };
+        match timeout(self.shared.settings.deadline, waiting).await {
+            Ok(Ok(verdict)) => verdict,
+            Ok(Err(_)) => late("shut down".to_owned()),
+            Err(_) => late(format!("no answer within {} s", self.shared.settings.deadline.as_secs())),
+        }
+    }
+}
+
+impl Shared {
+    fn look_up(
+        self: &Arc<Self>,
+        account: String,
+        password: &Secret,
+        client: Option<IpAddr>,
+        session: &str,
+    ) -> Result<Verdict, oneshot::Receiver<Verdict>> {
+        let print = self.fingerprint(&account, password);
+        let now = self.means.clock.tick();
+        let mut state = lock(&self.state);
+        if let Some((verdict, until)) = state.cache.get_mut(&print)
+            && now < *until
+        {
+            return Ok(verdict.clone());
+        }
+        let (tell, waiting) = oneshot::channel();
+        if let Some(waiters) = state.flights.get_mut(&print) {
+            waiters.push(tell);
+            return Err(waiting);
+        }
+        let name = &self.settings.name;
+        if !state.breaker.allows(now) {
+            let cause = format!("delegate {name}: unreachable, tried again shortly");
+            return Ok(Verdict::Unavailable { cause, alert: false });
+        }
+        // Promise 6: charged before anything leaves us.
+        let charge = match lock(&self.means.guard).charge(&account, client, &Budgets::default(), now) {
+            Ok(charge) => charge,
+            Err(over) => {
+                let who = match over {
+                    Over::Account => format!("account {account}"),
+                    Over::Client => format!("client {}", client.map_or(String::new(), |ip| ip.to_string())),
+                };
+                let cause =
+                    format!("{who}: too many failed logins, not passed on to delegate {name} for now");
+                return Ok(Verdict::Unavailable { cause, alert: false });
+            }
+        };
+        state.flights.insert(print, vec![tell]);
+        drop(state);
+        let (shared, password, session) = (Arc::clone(self), password.clone(), session.to_owned());
+        self.means.tasks.spawn("login at the delegate", async move {
+            let verdict = shared.ask_delegate(&account, &password, charge, &session).await;
+            shared.resolve(&print, verdict);
+        });
+        Err(waiting)
+    }
+
+    /// Asks, with failover on Unavailable only: a clear no is final, and no second form of the name is ever tried.
+    async fn ask_delegate(&self, account: &str, password: &Secret, charge: Charge, session: &str) -> Verdict {
+        let Ok(_place) = self.places.acquire().await else {
+            return Verdict::Unavailable { cause: "shut down".to_owned(), alert: false };
+        };
+        let mut ended = Ended::NotSent;
+        let mut last = Verdict::Unavailable { cause: "no AUTH endpoint".to_owned(), alert: true };
+        for index in 0..self.settings.auth.len() {
+            match self.try_endpoint(index, account, password, session, &mut ended).await {
+                Ok(said) => last = classify_auth(&self.settings.auth[index], &said),
+                Err(fault) => last = classify_fault(fault.to_string(), fault.phase, &fault.kind),
+            }
+            if !matches!(last, Verdict::Unavailable { .. }) || ended == Ended::Charged {
+                break;
+            }
+        }
+        if matches!(last, Verdict::Accept(_)) {
+            ended = Ended::Accepted;
+        }
+        let now = self.means.clock.tick();
+        lock(&self.means.guard).settle(charge, ended, now);
+        let mut state = lock(&self.state);
+        match ended {
+            Ended::NotSent => {
+                state.breaker.failed(now);
+            }
+            _ => state.breaker.succeeded(),
+        }
+        drop(state);
+        if let Verdict::Unavailable { cause, alert } = &last {
+            tracing::warn!(blame = "delegate", delegate = %self.settings.name, %cause, alert, "login could not be checked");
+        }
+        last
+    }
+
+    async fn try_endpoint(
+        &self,
+        index: usize,
+        account: &str,
+        password: &Secret,
+        session: &str,
+        ended: &mut Ended,
+    ) -> Result<Reply, Fault> {
+        let endpoint = &self.settings.auth[index];
+        let sink = self.means.trace.sink(session, &endpoint.to_string(), 'D');
+        let timeouts = Timeouts { command: PATIENCE, ..Timeouts::default() };
+        let opened =
+            Connection::open(&self.means.connector, endpoint, &self.means.hello, &timeouts, sink).await;
+        let mut connection = opened?;
+        let said = connection.auth(account, password).await;
+        // Whatever is not known to have stayed with us counts as sent.
+        if !matches!(&said, Err(Fault { kind: FaultKind::Local(_), .. })) {
+            *ended = Ended::Charged;
+        }
+        let said = said?;
+        self.means.tasks.spawn("QUIT at the delegate", connection.quit());
+        Ok(said)
+    }
+
+    fn resolve(&self, print: &Fingerprint, verdict: Verdict) {
+        let life = match &verdict {
+            Verdict::Accept(_) => self.settings.credentials.yes,
+            Verdict::Reject { .. } => self.settings.credentials.no,
+            _ => Duration::ZERO,
+        };
+        let mut state = lock(&self.state);
+        if !life.is_zero() {
+            state.cache.insert(*print, (verdict.clone(), self.means.clock.tick() + life));
+        }
+        let waiters = state.flights.remove(print).unwrap_or_default();
+        drop(state);
+        for waiter in waiters {
+            let _ = waiter.send(verdict.clone());
+        }
+    }
+
+    /// Names are case-folded, passwords are not; the length parts the two.
+    fn fingerprint(&self, account: &str, password: &Secret) -> Fingerprint {
+        let account = account.to_lowercase();
+        let mut digest = Sha256::new();
+        digest.update(self.key);
+        digest.update((account.len() as u64).to_le_bytes());
+        digest.update(account.as_bytes());
+        digest.update(password.expose());
+        digest.finalize().into()
+    }
+}

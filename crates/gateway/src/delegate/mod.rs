@@ -1,0 +1,132 @@
+//! The delegates: asked about recipients and logins, handed no mail. One [`Delegate`] per `[delegate.NAME]`.
+//!
+//! Recipient sessions and AUTH sessions are apart; a dead, slow or lying delegate ends in Unavailable and holds up
+//! nobody else. Proof: `transcripts/delegate/`, the in-process rung, the tests with real Postfix and Dovecot.
+
+mod logins;
+mod recipients;
+mod test;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use vouchsafe_config as settings;
+use vouchsafe_core::guard::Guard;
+use vouchsafe_core::verdict::Verdict;
+use vouchsafe_net::client::{Connector, Hello};
+use vouchsafe_net::clock::SystemClock;
+use vouchsafe_smtp::{Mailbox, Secret};
+
+use crate::tasks::Tasks;
+use crate::trace::Hub;
+use logins::Logins;
+use recipients::Recipients;
+pub use test::Tested;
+
+/// Verdicts kept per delegate, yes and no each.
+const CACHED_VERDICTS: usize = 1_000_000;
+
+/// What delegates share with the rest of the gateway.
+#[derive(Clone)]
+pub struct Means {
+    /// Opens connections.
+    pub connector: Arc<Connector>,
+    /// How we greet.
+    pub hello: Hello,
+    /// The clocks.
+    pub clock: Arc<SystemClock>,
+    /// Starts tasks.
+    pub tasks: Tasks,
+    /// Takes dialogues.
+    pub trace: Hub,
+    /// Counts wrong logins, over all delegates.
+    pub guard: Arc<std::sync::Mutex<Guard>>,
+}
+
+/// One server that is asked.
+pub struct Delegate {
+    settings: settings::Delegate,
+    means: Means,
+    recipients: Recipients,
+    logins: Logins,
+}
+
+impl Delegate {
+    fn new(settings: &settings::Delegate, means: &Means) -> Arc<Delegate> {
+        Arc::new(Delegate {
+            settings: settings.clone(),
+            means: means.clone(),
+            recipients: Recipients::new(settings.clone(), means.clone()),
+            logins: Logins::new(settings.clone(), means.clone()),
+        })
+    }
+    /// Does this recipient exist? From the cache, or asked; at most `deadline` long.
+    pub async fn recipient(&self, mailbox: &Mailbox, session: &str) -> Verdict {
+        self.recipients.ask(mailbox, session).await
+    }
+    /// Is this login right? At most `deadline` long. `client` is `None` for trusted networks, which are not counted.
+    pub async fn login(
+        &self,
+        login: &str,
+        password: &Secret,
+        client: Option<IpAddr>,
+        session: &str,
+    ) -> Verdict {
+        self.logins.ask(login, password, client, session).await
+    }
+    /// Forgets verdicts about an address, an `@domain`, or all (empty); how many.
+    pub fn flush(&self, what: &str) -> usize {
+        self.recipients.flush(what)
+    }
+    /// Cached verdicts about addresses that contain `text`.
+    pub fn verdicts(&self, text: &str, limit: usize) -> Vec<(String, String)> {
+        self.recipients.search(text, limit)
+    }
+    /// Forgets what is known of credentials.
+    pub fn flush_credentials(&self) {
+        self.logins.flush();
+    }
+    /// The delegate is left alone for now: it could not be reached several times.
+    pub fn is_open(&self) -> bool {
+        self.recipients.is_open()
+    }
+}
+
+/// All delegates by name; replaced when the settings change, kept where theirs did not.
+pub struct Delegates {
+    means: Means,
+    by_name: ArcSwap<BTreeMap<String, Arc<Delegate>>>,
+}
+
+impl Delegates {
+    /// As the settings say.
+    pub fn new(means: Means, settings: &BTreeMap<String, settings::Delegate>) -> Delegates {
+        let delegates = Delegates { means, by_name: ArcSwap::default() };
+        delegates.update(settings);
+        delegates
+    }
+    /// Takes new settings; a delegate whose own did not change keeps its cache and sessions.
+    pub fn update(&self, settings: &BTreeMap<String, settings::Delegate>) {
+        let old = self.by_name.load();
+        let new = settings.iter().map(|(name, wanted)| {
+            let kept = old.get(name).filter(|delegate| delegate.settings == *wanted);
+            (name.clone(), kept.map_or_else(|| Delegate::new(wanted, &self.means), Arc::clone))
+        });
+        self.by_name.store(Arc::new(new.collect()));
+    }
+    /// The delegate of this name.
+    pub fn get(&self, name: &str) -> Option<Arc<Delegate>> {
+        self.by_name.load().get(name).cloned()
+    }
+    /// All of them.
+    pub fn all(&self) -> Arc<BTreeMap<String, Arc<Delegate>>> {
+        self.by_name.load_full()
+    }
+}
+
+/// Locks a mutex whose holders never panic while they hold it; if one did, its data is still whole enough to serve.
+pub(crate) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

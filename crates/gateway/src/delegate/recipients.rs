@@ -1,0 +1,373 @@
+//! Questions about recipients: cache, single flight, a queue, and few kept sessions that take it in batches.
+//!
+//! A batch is never larger than the refusals its session has left (Exchange closes at 5 errors: 4 are used); answers
+//! are used one by one as they come. A session that fails is closed, never continued.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
+use vouchsafe_config as settings;
+use vouchsafe_core::Endpoint;
+use vouchsafe_core::breaker::Breaker;
+use vouchsafe_core::cache::{Lookup, Times, VerdictCache};
+use vouchsafe_core::ports::Clock;
+use vouchsafe_core::verdict::{Rules, Verdict, classify_fault, classify_recipient};
+use vouchsafe_net::client::{Connection, Fault, Timeouts};
+use vouchsafe_smtp::{Mailbox, Reply, Tick};
+
+use super::{CACHED_VERDICTS, Means, lock};
+
+/// Refusals a session may collect before it is retired (FACTS section 5).
+const REFUSALS: usize = 4;
+/// Questions a session may ask: Postfix counts each RSET as junk, 100 are free.
+const PROBES: usize = 90;
+/// A session's longest life; an Exchange Edge closes at 5 min.
+const LIFE: Duration = Duration::from_secs(240);
+/// A session without work says QUIT after this long.
+const IDLE: Duration = Duration::from_secs(30);
+/// Longest wait for one reply of the delegate: above any tarpit, below forever.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Addresses that may wait for a session. Past it: Unavailable.
+const WAITING: usize = 10_000;
+
+pub(super) struct Recipients {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    settings: settings::Delegate,
+    means: Means,
+    times: Times,
+    state: Mutex<State>,
+    work: Notify,
+}
+
+struct State {
+    cache: VerdictCache,
+    flights: HashMap<Box<str>, Vec<oneshot::Sender<Verdict>>>,
+    queue: VecDeque<Probe>,
+    workers: usize,
+    idle: usize,
+    breaker: Breaker,
+}
+
+#[derive(Clone)]
+struct Probe {
+    mailbox: Mailbox,
+    session: String,
+}
+
+struct Kept {
+    connection: Connection,
+    endpoint: Endpoint,
+    refusals: usize,
+    probes: usize,
+    since: Tick,
+}
+
+impl Recipients {
+    pub(super) fn new(settings: settings::Delegate, means: Means) -> Recipients {
+        let times = Times {
+            yes: settings.verdicts.yes,
+            refresh: settings.verdicts.refresh,
+            no: settings.verdicts.no,
+        };
+        let state = State {
+            cache: VerdictCache::new(CACHED_VERDICTS),
+            flights: HashMap::new(),
+            queue: VecDeque::new(),
+            workers: 0,
+            idle: 0,
+            breaker: Breaker::default(),
+        };
+        let shared = Shared { settings, means, times, state: Mutex::new(state), work: Notify::new() };
+        Recipients { shared: Arc::new(shared) }
+    }
+
+    pub(super) async fn ask(&self, mailbox: &Mailbox, session: &str) -> Verdict {
+        let waiting = match self.shared.look_up(mailbox, session) {
+            Ok(verdict) => return verdict,
+            Err(waiting) => waiting,
+        };
+        let name = &self.shared.settings.name;
+        match timeout(self.shared.settings.deadline, waiting).await {
+            Ok(Ok(verdict)) => verdict,
+            Ok(Err(_)) => unavailable(format!("delegate {name}: shut down")),
+            Err(_) => unavailable(format!(
+                "delegate {name}: no answer about {mailbox} within {} s; the late answer still fills the cache",
+                self.shared.settings.deadline.as_secs()
+            )),
+        }
+    }
+
+    pub(super) fn flush(&self, what: &str) -> usize {
+        lock(&self.shared.state).cache.flush(what)
+    }
+
+    pub(super) fn search(&self, text: &str, limit: usize) -> Vec<(String, String)> {
+        lock(&self.shared.state).cache.search(text, limit)
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        lock(&self.shared.state).breaker.is_open()
+    }
+}
+
+fn unavailable(cause: String) -> Verdict {
+    Verdict::Unavailable { cause, alert: false }
+}
+
+impl Shared {
+    /// The verdict if it is known, else where it will arrive. Starts or joins the flight.
+    fn look_up(
+        self: &Arc<Self>,
+        mailbox: &Mailbox,
+        session: &str,
+    ) -> Result<Verdict, oneshot::Receiver<Verdict>> {
+        let key = mailbox.key();
+        let now = self.means.clock.tick();
+        let mut state = lock(&self.state);
+        let known = match state.cache.get(&key, &self.times, now) {
+            Lookup::Fresh(verdict) => return Ok(verdict),
+            Lookup::Stale(verdict) => Some(verdict),
+            Lookup::Missing => None,
+        };
+        if !state.flights.contains_key(key.as_str()) {
+            let full = state.queue.len() >= WAITING;
+            if full || !state.breaker.allows(now) {
+                let why = if full { "too many questions wait" } else { "unreachable, tried again shortly" };
+                return Ok(
+                    known.unwrap_or_else(|| unavailable(format!("delegate {}: {why}", self.settings.name)))
+                );
+            }
+            state.flights.insert(key.as_str().into(), Vec::new());
+            self.enqueue(&mut state, Probe { mailbox: mailbox.clone(), session: session.to_owned() });
+        }
+        match known {
+            Some(verdict) => Ok(verdict),
+            None => {
+                let (tell, waiting) = oneshot::channel();
+                state.flights.entry(key.into_boxed_str()).or_default().push(tell);
+                Err(waiting)
+            }
+        }
+    }
+
+    fn enqueue(self: &Arc<Self>, state: &mut State, probe: Probe) {
+        state.queue.push_back(probe);
+        if state.queue.len() > state.idle && state.workers < self.settings.recipient_sessions {
+            state.workers += 1;
+            let shared = Arc::clone(self);
+            self.means.tasks.spawn("recipient callouts", async move { shared.work().await });
+        } else if state.idle > 0 {
+            self.work.notify_one();
+        }
+    }
+
+    /// One worker: one session at a time, batches until there is nothing to do.
+    async fn work(self: Arc<Self>) {
+        let mut kept: Option<Kept> = None;
+        let mut stop = self.means.tasks.stop_signal();
+        loop {
+            let room = kept.as_ref().map_or(REFUSALS, |kept| REFUSALS - kept.refusals);
+            let Some(batch) = self.take(room) else {
+                let stopped = *stop.borrow_and_update();
+                let woken = !stopped
+                    && tokio::select! {
+                        () = self.work.notified() => true,
+                        () = tokio::time::sleep(IDLE) => false,
+                        _ = stop.changed() => false,
+                    };
+                if !self.leaves(woken, stopped) {
+                    continue;
+                }
+                if let Some(kept) = kept {
+                    kept.connection.quit().await;
+                }
+                return;
+            };
+            kept = self.ask_batch(kept, batch).await;
+            if let Some(done) = kept.take_if(|kept| self.is_spent(kept)) {
+                done.connection.quit().await;
+            }
+        }
+    }
+
+    /// An idle worker comes back; true if it is to end because there is nothing to do.
+    fn leaves(&self, woken: bool, stopped: bool) -> bool {
+        let mut state = lock(&self.state);
+        state.idle -= 1;
+        let leaves = !woken && (stopped || state.queue.is_empty());
+        state.workers -= usize::from(leaves);
+        leaves
+    }
+
+    fn rules(&self) -> Rules {
+        Rules { accept_252: self.settings.accept_252, ..Rules::default() }
+    }
+
+    fn is_spent(&self, kept: &Kept) -> bool {
+        kept.refusals >= REFUSALS
+            || kept.probes >= PROBES
+            || self.means.clock.tick().since(kept.since) >= LIFE
+    }
+
+    /// The next batch: fairly little when others could take the rest. `None`: nothing to do, counted as idle.
+    fn take(&self, room: usize) -> Option<Vec<Probe>> {
+        let mut state = lock(&self.state);
+        if state.queue.is_empty() {
+            state.idle += 1;
+            return None;
+        }
+        let share = state.queue.len().div_ceil(self.settings.recipient_sessions.max(1));
+        let n = share.clamp(1, room.max(1));
+        let n = n.min(state.queue.len());
+        Some(state.queue.drain(..n).collect())
+    }
+
+    /// Asks one batch on the kept session or a new one. A kept session that the delegate closed meanwhile is replaced
+    /// once; nothing that was answered is asked again.
+    async fn ask_batch(&self, kept: Option<Kept>, batch: Vec<Probe>) -> Option<Kept> {
+        let kept = kept.and_then(|mut kept| kept.connection.is_ready().then_some(kept));
+        let reused = kept.is_some();
+        let mut kept = match kept {
+            Some(kept) => kept,
+            None => match self.open(&batch[0].session).await {
+                Ok(kept) => kept,
+                Err(fault) => {
+                    self.failed(&batch, &fault);
+                    return None;
+                }
+            },
+        };
+        lock(&self.state).breaker.succeeded();
+        let batch = self.answer_utf8(batch, kept.connection.capabilities().smtputf8);
+        if batch.is_empty() {
+            return Some(kept);
+        }
+        let mailboxes: Vec<Mailbox> = batch.iter().map(|probe| probe.mailbox.clone()).collect();
+        let mut answered = vec![false; batch.len()];
+        let mut refusals = 0;
+        let rules = self.rules();
+        let ended = kept
+            .connection
+            .callout(&self.settings.probe_sender, &mailboxes, &mut |index, reply| {
+                if let Some(verdict) = classify_recipient(&kept.endpoint, reply, rules) {
+                    answered[index] = true;
+                    self.resolve(&mailboxes[index], &verdict);
+                }
+                refusals += usize::from(reply.is_permanent());
+            })
+            .await;
+        kept.refusals += refusals;
+        kept.probes += batch.len();
+        let mut answered = answered.into_iter();
+        let left: Vec<Probe> = batch.into_iter().filter(|_| !answered.next().unwrap_or(false)).collect();
+        match ended {
+            // `452 4.5.3` to the very first of a batch: asking anew would go round in circles.
+            Ok(()) if left.len() == mailboxes.len() => {
+                let cause = format!("delegate {}: takes no recipient at all (452 4.5.3)", self.settings.name);
+                for probe in &left {
+                    self.keep_and_tell(&probe.mailbox, &unavailable(cause.clone()));
+                }
+                None
+            }
+            Ok(()) => {
+                self.again(left);
+                Some(kept)
+            }
+            // A kept session that died before its first answer: the delegate closed it, the question is still good.
+            Err(fault) if reused && left.len() == mailboxes.len() && fault.is_stale_session() => {
+                self.again(left);
+                None
+            }
+            Err(fault) => {
+                self.failed(&left, &fault);
+                None
+            }
+        }
+    }
+
+    /// FACTS section 7: a UTF-8 address and a delegate without SMTPUTF8: `550 5.6.7`, not asked.
+    fn answer_utf8(&self, batch: Vec<Probe>, smtputf8: bool) -> Vec<Probe> {
+        let (odd, askable): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|probe| probe.mailbox.needs_utf8() && !smtputf8);
+        for probe in odd {
+            let reply = Reply::new(550, (5, 6, 7), "Mail server does not take internationalized addresses");
+            self.tell(&probe.mailbox.key(), &Verdict::Reject { said: reply.clone(), tell: reply });
+        }
+        askable
+    }
+
+    async fn open(&self, session: &str) -> Result<Kept, Fault> {
+        let means = &self.means;
+        let timeouts = Timeouts { command: PATIENCE, ..Timeouts::default() };
+        let mut last = None;
+        for endpoint in &self.settings.recipients {
+            let sink = means.trace.sink(session, &endpoint.to_string(), 'D');
+            match Connection::open(&means.connector, endpoint, &means.hello, &timeouts, sink).await {
+                Ok(connection) => {
+                    let since = means.clock.tick();
+                    return Ok(Kept {
+                        connection,
+                        endpoint: endpoint.clone(),
+                        refusals: 0,
+                        probes: 0,
+                        since,
+                    });
+                }
+                Err(fault) => last = Some(fault),
+            }
+        }
+        Err(last.expect("a delegate has at least one recipients endpoint: the settings are checked"))
+    }
+
+    /// Gives questions back to the queue, first in line.
+    fn again(&self, probes: Vec<Probe>) {
+        let mut state = lock(&self.state);
+        for probe in probes.into_iter().rev() {
+            state.queue.push_front(probe);
+        }
+    }
+
+    fn failed(&self, probes: &[Probe], fault: &Fault) {
+        let verdict = classify_fault(fault.to_string(), fault.phase, &fault.kind);
+        let alert = matches!(verdict, Verdict::Unavailable { alert: true, .. });
+        let opened = lock(&self.state).breaker.failed(self.means.clock.tick());
+        if alert {
+            tracing::error!(blame = "delegate", delegate = %self.settings.name, %fault,
+                "the delegate refuses us; `vouchsafe delegate test recipient` shows the dialogue");
+        } else {
+            tracing::warn!(blame = "delegate", delegate = %self.settings.name, %fault, breaker_opened = opened,
+                "callout failed");
+        }
+        for probe in probes {
+            self.keep_and_tell(&probe.mailbox, &verdict);
+        }
+    }
+
+    fn resolve(&self, mailbox: &Mailbox, verdict: &Verdict) {
+        if let Verdict::Unavailable { cause, alert: true } = verdict {
+            tracing::error!(blame = "delegate", delegate = %self.settings.name, recipient = %mailbox, %cause,
+                "the delegate's refusal is not about the recipient");
+        }
+        self.keep_and_tell(mailbox, verdict);
+    }
+
+    fn keep_and_tell(&self, mailbox: &Mailbox, verdict: &Verdict) {
+        let key = mailbox.key();
+        let now = self.means.clock.tick();
+        lock(&self.state).cache.put(&key, verdict, &self.times, now);
+        self.tell(&key, verdict);
+    }
+
+    fn tell(&self, key: &str, verdict: &Verdict) {
+        let waiters = lock(&self.state).flights.remove(key).unwrap_or_default();
+        for waiter in waiters {
+            let _ = waiter.send(verdict.clone());
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! `delegate test`: one question on a connection of its own, past cache and pool, with the whole dialogue.
+
+use std::sync::{Arc, Mutex};
+
+use serde::{Deserialize, Serialize};
+use vouchsafe_core::Endpoint;
+use vouchsafe_core::verdict::{Rules, Verdict, classify_auth, classify_fault, classify_recipient};
+use vouchsafe_net::client::{Connection, Fault, Timeouts, TraceSink};
+use vouchsafe_smtp::{Mailbox, Reply, Secret};
+
+use super::{Delegate, lock};
+
+/// A question, its dialogue in transcript form, and what the answer means.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tested {
+    /// `host:port` that was asked.
+    pub endpoint: String,
+    /// `D> …` we said, `D< …` the delegate said; credentials masked.
+    pub dialogue: Vec<String>,
+    /// `accept`, `reject` or `unavailable`.
+    pub verdict: String,
+    /// The delegate's words, or what went wrong.
+    pub detail: String,
+}
+
+impl Delegate {
+    /// Asks about a recipient.
+    pub async fn test_recipient(&self, mailbox: &Mailbox) -> Tested {
+        let endpoint = &self.settings.recipients[0];
+        let rules = Rules { accept_252: self.settings.accept_252, ..Rules::default() };
+        self.test(endpoint, async |mut connection: Connection| {
+            let mut said = None;
+            let sender = &self.settings.probe_sender;
+            let mailboxes = std::slice::from_ref(mailbox);
+            connection.callout(sender, mailboxes, &mut |_, reply| said = Some(reply.clone())).await?;
+            connection.quit().await;
+            let none =
+                || Verdict::Unavailable { cause: "no answer about the recipient".to_owned(), alert: false };
+            Ok(said.and_then(|said: Reply| classify_recipient(endpoint, &said, rules)).unwrap_or_else(none))
+        })
+        .await
+    }
+
+    /// Tries a login, under its mapped name.
+    pub async fn test_login(&self, login: &str, password: &Secret) -> Tested {
+        let endpoint = &self.settings.auth[0];
+        let account = self.settings.login_name.map(login);
+        self.test(endpoint, async |mut connection: Connection| {
+            let said = connection.auth(&account, password).await?;
+            connection.quit().await;
+            Ok(classify_auth(endpoint, &said))
+        })
+        .await
+    }
+
+    async fn test(
+        &self,
+        endpoint: &Endpoint,
+        question: impl AsyncFnOnce(Connection) -> Result<Verdict, Fault>,
+    ) -> Tested {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let into = Arc::clone(&lines);
+        let sink: TraceSink = Some(Arc::new(move |sent, text: &str| {
+            lock(&into).push(format!("{} {text}", if sent { "D>" } else { "D<" }));
+        }));
+        let means = &self.means;
+        let opened =
+            Connection::open(&means.connector, endpoint, &means.hello, &Timeouts::default(), sink).await;
+        let verdict = match opened {
+            Ok(connection) => question(connection).await,
+            Err(fault) => Err(fault),
+        };
+        let verdict =
+            verdict.unwrap_or_else(|fault| classify_fault(fault.to_string(), fault.phase, &fault.kind));
+        let (word, detail) = match verdict {
+            Verdict::Accept(said) => ("accept", said.to_string()),
+            Verdict::Reject { said, .. } => ("reject", said.to_string()),
+            Verdict::Unavailable { cause, .. } => ("unavailable", cause),
+            Verdict::PassOn { tell, .. } => ("unavailable", format!("the client is told: {tell}")),
+        };
+        let dialogue = lock(&lines).clone();
+        Tested { endpoint: endpoint.to_string(), dialogue, verdict: word.to_owned(), detail }
+    }
+}

@@ -1,0 +1,109 @@
+//! What all sessions share: settings, store, delegates, users, clocks. Built once by the supervisor's caller.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use vouchsafe_config::Settings;
+use vouchsafe_core::ports::{History, HistoryEvent, MailStore, SettingsStore};
+use vouchsafe_net::client::{Connector, Hello};
+use vouchsafe_net::clock::SystemClock;
+use vouchsafe_net::stream::Dial;
+
+use crate::delegate::{Delegates, Means};
+use crate::delivery::{self, Deliverer};
+use crate::intake::Budget;
+use crate::tasks::Tasks;
+use crate::trace::Hub;
+use crate::users::Users;
+
+/// The stores, chosen by the binary.
+#[derive(Clone)]
+pub struct Stores {
+    /// Messages and queue.
+    pub mail: Arc<dyn MailStore>,
+    /// Users and small values.
+    pub settings: Arc<dyn SettingsStore>,
+    /// What happened.
+    pub history: Arc<dyn History>,
+}
+
+/// The gateway without its listeners.
+pub struct Gateway {
+    /// The settings in force; a transaction keeps the snapshot it began with.
+    pub settings: Arc<ArcSwap<Settings>>,
+    /// The stores.
+    pub stores: Stores,
+    /// The clocks.
+    pub clock: Arc<SystemClock>,
+    /// Who is asked.
+    pub delegates: Delegates,
+    /// Local users.
+    pub users: Users,
+    /// Sends what was taken.
+    pub deliverer: Arc<Deliverer>,
+    /// Live dialogues.
+    pub trace: Hub,
+    /// Owner of all tasks.
+    pub tasks: Tasks,
+    /// Memory for bodies.
+    pub budget: Arc<Budget>,
+    /// How we greet; its token is seen again if mail runs in a circle.
+    pub hello: Hello,
+}
+
+impl Gateway {
+    /// Must be called inside a tokio runtime.
+    pub fn new(settings: Settings, stores: Stores, dial: Arc<dyn Dial>) -> Arc<Gateway> {
+        let clock = Arc::new(SystemClock::new());
+        let trace = Hub::new(clock.clone());
+        let tasks = Tasks::default();
+        let connector = Arc::new(Connector::new(dial));
+        let hello = Hello { name: settings.hostname.clone(), token: None };
+        let means = Means {
+            connector: Arc::clone(&connector),
+            hello: hello.clone(),
+            clock: Arc::clone(&clock),
+            tasks: tasks.clone(),
+            trace: trace.clone(),
+            guard: Arc::default(),
+        };
+        let delegates = Delegates::new(means, &settings.delegates);
+        let budget = Budget::new(settings.limits.body_memory);
+        let settings = Arc::new(ArcSwap::from_pointee(settings));
+        let sink = trace.clone();
+        let deliverer = Deliverer::new(delivery::Deps {
+            store: Arc::clone(&stores.mail),
+            history: Arc::clone(&stores.history),
+            clock: clock.clone(),
+            settings: Arc::clone(&settings),
+            connector,
+            hello: hello.clone(),
+            trace: Arc::new(move |endpoint| sink.sink("delivery", &endpoint.to_string(), 'N')),
+        });
+        let users = Users::new(Arc::clone(&stores.settings));
+        Arc::new(Gateway {
+            settings,
+            stores,
+            clock,
+            delegates,
+            users,
+            deliverer,
+            trace,
+            tasks,
+            budget,
+            hello,
+        })
+    }
+
+    /// Puts new settings in force. Running transactions keep theirs.
+    pub fn apply(&self, settings: Settings) {
+        self.delegates.update(&settings.delegates);
+        self.settings.store(Arc::new(settings));
+        self.deliverer.wake();
+    }
+
+    /// Records what happened.
+    pub fn record(&self, event: HistoryEvent) {
+        self.stores.history.record(event);
+    }
+}

@@ -1,0 +1,176 @@
+//! A message on its way in: header rules, space reserved, memory budget, own file for what is large.
+//!
+//! Memory per session is bounded (promise 5): at most [`SMALL_BODY`] and one read. Nothing here is durable; `finish`
+//! gives a [`Body`] that `MailStore::accept` makes durable.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use vouchsafe_core::headers::{Fix, HeaderFacts, HeaderScanner};
+use vouchsafe_core::ports::{Body, BodyWriter, MailStore, Reservation, SMALL_BODY, StoreFault};
+use vouchsafe_smtp::Reply;
+
+/// What a body may take from the budget at once.
+const STEP: usize = 64 * 1024;
+/// Header octets of a message. Past it: `552 5.3.4`.
+const HEADER: u64 = 1024 * 1024;
+/// Space reserved ahead of what has come in, when no SIZE was declared.
+const AHEAD: u64 = 1024 * 1024;
+
+/// Octets of bodies in memory, all sessions together.
+pub struct Budget {
+    left: AtomicU64,
+}
+
+impl Budget {
+    /// `octets` for all.
+    pub fn new(octets: u64) -> Arc<Budget> {
+        Arc::new(Budget { left: AtomicU64::new(octets) })
+    }
+    fn take(&self, octets: u64) -> bool {
+        let take = |left: u64| left.checked_sub(octets);
+        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    }
+    fn give(&self, octets: u64) {
+        self.left.fetch_add(octets, Ordering::Relaxed);
+    }
+}
+
+/// The body of one transaction.
+pub struct Intake {
+    store: Arc<dyn MailStore>,
+    budget: Arc<Budget>,
+    held: u64,
+    reservation: Box<dyn Reservation>,
+    reserved: u64,
+    scanner: HeaderScanner,
+    buffer: Vec<u8>,
+    writer: Option<Box<dyn BodyWriter>>,
+    spill: bool,
+    size: u64,
+    max_hops: usize,
+}
+
+impl Intake {
+    /// Begins a body for which `reservation` holds `reserved` octets.
+    pub fn new(
+        store: Arc<dyn MailStore>,
+        budget: Arc<Budget>,
+        reservation: Box<dyn Reservation>,
+        reserved: u64,
+        fix: Fix,
+        max_hops: usize,
+    ) -> Intake {
+        Intake {
+            store,
+            budget,
+            held: 0,
+            reservation,
+            reserved,
+            scanner: HeaderScanner::new(fix),
+            buffer: Vec::new(),
+            writer: None,
+            spill: false,
+            size: 0,
+            max_hops,
+        }
+    }
+
+    /// Takes octets. An error refuses the message.
+    pub fn push(&mut self, octets: &[u8]) -> Result<(), Reply> {
+        self.size += octets.len() as u64;
+        if self.size > self.reserved {
+            let more = self.size + AHEAD.min(self.size);
+            self.reservation.grow(more).map_err(|fault| refusal(&fault))?;
+            self.reserved = more;
+        }
+        if self.scanner.in_body() {
+            self.buffer.extend_from_slice(octets);
+        } else {
+            self.scanner.push(octets, &mut self.buffer);
+            if self.scanner.facts().received > self.max_hops {
+                return Err(Reply::new(554, (5, 4, 6), "Too many hops: this message runs in a loop"));
+            }
+            if !self.scanner.in_body() && self.size > HEADER {
+                return Err(Reply::new(552, (5, 3, 4), "Message header is too large"));
+            }
+        }
+        while self.held < self.buffer.len() as u64 && !self.spill {
+            if self.budget.take(STEP as u64) {
+                self.held += STEP as u64;
+            } else {
+                self.spill = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `flush` has something to do.
+    pub fn is_full(&self) -> bool {
+        self.buffer.len() > SMALL_BODY || (self.spill || self.writer.is_some()) && self.buffer.len() >= STEP
+    }
+
+    /// Moves what is buffered to the message's own file. An error refuses the message.
+    pub async fn flush(&mut self) -> Result<(), Reply> {
+        self.write().await.map_err(|fault| refusal(&fault))
+    }
+
+    async fn write(&mut self) -> Result<(), StoreFault> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            none => none.insert(self.store.body_writer().await?),
+        };
+        writer.write(Bytes::from(std::mem::take(&mut self.buffer))).await?;
+        self.budget.give(std::mem::take(&mut self.held));
+        self.spill = false;
+        Ok(())
+    }
+
+    /// The dot has come: facts of the header and the whole body. The space stays reserved until the third is dropped,
+    /// the memory until the body is.
+    pub async fn finish(mut self) -> Result<Finished, StoreFault> {
+        let mut tail = std::mem::take(&mut self.buffer);
+        self.scanner.finish(&mut tail);
+        self.buffer = tail;
+        let facts = self.scanner.facts().clone();
+        let body = if self.writer.is_some() {
+            self.write().await?;
+            match self.writer.take() {
+                Some(writer) => Body::Spooled(writer.finish().await?),
+                None => Body::Memory(Bytes::new()),
+            }
+        } else {
+            Body::Memory(Bytes::from(std::mem::take(&mut self.buffer)))
+        };
+        Ok(Finished { facts, body, keep: self })
+    }
+}
+
+impl Drop for Intake {
+    fn drop(&mut self) {
+        self.budget.give(self.held);
+    }
+}
+
+/// A whole body, not yet durable.
+pub struct Finished {
+    /// What its header has.
+    pub facts: HeaderFacts,
+    /// The content.
+    pub body: Body,
+    /// Keeps reservation and budget until the message is durable.
+    pub keep: Intake,
+}
+
+/// What the client is told of a store's fault: bland words, the log has the cause.
+pub fn refusal(fault: &StoreFault) -> Reply {
+    tracing::error!(blame = "us", %fault, "message not taken");
+    match fault {
+        StoreFault::Full(_) => Reply::new(452, (4, 3, 1), "Insufficient system storage, try again later"),
+        _ => Reply::new(451, (4, 3, 0), "Local error in processing, try again later"),
+    }
+}

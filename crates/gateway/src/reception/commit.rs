@@ -1,0 +1,97 @@
+//! The dot has come: trace header on top, then the store. The reply waits for the disk (promise 1).
+
+use std::sync::Arc;
+
+use vouchsafe_config::{Listener, ListenerKind, ReceivedClient};
+use vouchsafe_core::envelope::Envelope;
+use vouchsafe_core::headers::Fix;
+use vouchsafe_core::ports::{Accepted, Body, Clock, HistoryEvent, StoreFault};
+use vouchsafe_core::trace::{TraceFacts, head};
+use vouchsafe_net::server::TlsFacts;
+use vouchsafe_smtp::Reply;
+use vouchsafe_smtp::server::Answer;
+
+use crate::gateway::Gateway;
+use crate::intake::{Finished, Intake, refusal};
+
+pub(super) struct Committing {
+    pub gateway: Arc<Gateway>,
+    pub listener: Arc<Listener>,
+    pub hostname: String,
+    pub hello: (String, bool),
+    pub tls: Option<TlsFacts>,
+    pub envelope: Envelope,
+    pub intake: Intake,
+}
+
+impl Committing {
+    /// The reply to the dot. Once the store has the message it ends durable or not at all; the driver never drops this.
+    pub async fn run(self) -> Answer {
+        match self.commit().await {
+            Ok(reply) => Answer::Yes(reply),
+            Err(fault) => Answer::No(refusal(&fault)),
+        }
+    }
+
+    async fn commit(self) -> Result<Reply, StoreFault> {
+        let Committing { gateway, listener, hostname, hello, tls, envelope, intake } = self;
+        let Finished { facts, body, keep } = intake.finish().await?;
+        let now = gateway.clock.now();
+        let full = listener.received_client == ReceivedClient::Full;
+        let fix = if listener.kind == ListenerKind::Mx { Fix::Untouched } else { Fix::Submission };
+        let only = match envelope.recipients() {
+            [(to, _)] => Some(&to.mailbox),
+            _ => None,
+        };
+        let head = head(
+            &TraceFacts {
+                hostname: &hostname,
+                helo: &hello.0,
+                client: envelope.origin.client.filter(|_| full),
+                esmtp: hello.1,
+                tls: tls.as_ref().map(|tls| (tls.version, tls.cipher.as_str())),
+                authenticated: envelope.origin.login.is_some(),
+                smtputf8: envelope.mail.smtputf8,
+                id: envelope.id,
+                only_recipient: only,
+                now,
+            },
+            &facts,
+            fix,
+        );
+        let content = match &body {
+            Body::Memory(bytes) => Some((head.clone(), bytes.clone())),
+            Body::Spooled(_) => None,
+        };
+        let id = envelope.id;
+        let event = accepted_event(&envelope, now);
+        let claim = gateway.deliverer.has_room();
+        // Promise 1: nothing is acknowledged before this returns.
+        let deliveries =
+            gateway.stores.mail.accept(Accepted { envelope, head, body, due: now, claim }).await?;
+        drop(keep);
+        tracing::info!(session = %event.session, message = %id, sender = %event.sender, recipients = %event.recipient,
+            "message accepted");
+        gateway.record(event);
+        if claim {
+            gateway.deliverer.offer(deliveries, content);
+        } else {
+            gateway.deliverer.wake();
+        }
+        Ok(Reply::new(250, (2, 0, 0), format!("Ok: queued as {id}")))
+    }
+}
+
+fn accepted_event(envelope: &Envelope, now: vouchsafe_core::Timestamp) -> HistoryEvent {
+    let recipients: Vec<&str> = envelope.recipients().iter().map(|(to, _)| to.mailbox.as_str()).collect();
+    HistoryEvent {
+        at: now,
+        session: envelope.origin.session.clone(),
+        message: Some(envelope.id),
+        kind: "accepted".to_owned(),
+        sender: envelope.mail.reverse_path.as_str().to_owned(),
+        recipient: recipients.join(" "),
+        blame: String::new(),
+        detail: envelope.origin.listener.clone(),
+    }
+}

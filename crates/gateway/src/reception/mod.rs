@@ -1,0 +1,403 @@
+//! Reception: the gateway's side of a client's session. Owns the transaction; turns the machine's questions into
+//! questions to policy, sources and store, and their answers into replies.
+//!
+//! Promise 1: `250` to a message leaves only after `MailStore::accept` returned. Promise 2: a recipient enters the
+//! envelope only with the permit that policy made. Proof: the in-process and loopback rungs of `transcripts/`.
+
+mod commit;
+mod login;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use futures_util::stream::{self, FuturesUnordered};
+use vouchsafe_config::{Listener, ListenerKind, Settings};
+use vouchsafe_core::envelope::{Envelope, MessageId, Origin};
+use vouchsafe_core::headers::Fix;
+use vouchsafe_core::policy::{self, Client, Decision, RelayPermit};
+use vouchsafe_core::ports::{BoxFuture, Clock, HistoryEvent, Reservation, StoreFault};
+use vouchsafe_core::verdict::Verdict;
+use vouchsafe_net::server::{Handler, TlsFacts, Work};
+use vouchsafe_smtp::server::{Answer, Question};
+use vouchsafe_smtp::{MailFrom, Mailbox, RcptTo, Reply};
+
+use crate::gateway::Gateway;
+use crate::intake::{Intake, refusal};
+use crate::sources;
+use commit::Committing;
+pub use login::MECHANISMS;
+use login::Sasl;
+
+/// Space reserved for a message whose size was not declared; grows as it comes in.
+const UNDECLARED: u64 = 64 * 1024;
+
+/// One client's session.
+pub struct Session {
+    gateway: Arc<Gateway>,
+    settings: Arc<Settings>,
+    listener: Arc<Listener>,
+    /// Ties log lines, trace and history together.
+    pub id: String,
+    peer: Option<SocketAddr>,
+    refuse: Option<Reply>,
+    hello: (String, bool),
+    tls: Option<TlsFacts>,
+    login: Option<String>,
+    sasl: Sasl,
+    transaction: Option<Box<Transaction>>,
+}
+
+struct Transaction {
+    envelope: Envelope,
+    settings: Arc<Settings>,
+    reservation: Option<(Box<dyn Reservation>, u64)>,
+    intake: Option<Intake>,
+}
+
+/// What the work on a question yields.
+pub enum Event {
+    /// The answer is ready.
+    Answer(Answer),
+    /// A recipient was decided.
+    Recipient {
+        /// Place in the batch.
+        index: usize,
+        /// The recipient.
+        to: RcptTo,
+        /// A permit, or why not.
+        outcome: Result<RelayPermit, Refusal>,
+    },
+    /// A login was decided.
+    Login {
+        /// The name, as given.
+        login: String,
+        /// The verdict.
+        verdict: Verdict,
+    },
+}
+
+/// Why a recipient was not let in.
+#[derive(Debug)]
+pub struct Refusal {
+    reply: Reply,
+    blame: &'static str,
+    detail: String,
+}
+
+impl Session {
+    /// A session on a fresh connection. `refuse`: there is no room for it; it is told so and closed.
+    pub fn new(
+        gateway: Arc<Gateway>,
+        listener: Arc<Listener>,
+        peer: Option<SocketAddr>,
+        refuse: Option<Reply>,
+    ) -> Session {
+        let id = format!("{:012x}", rand::random::<u64>() >> 16);
+        Session {
+            settings: gateway.settings.load_full(),
+            gateway,
+            listener,
+            id,
+            peer,
+            refuse,
+            hello: (String::new(), false),
+            tls: None,
+            login: None,
+            sasl: Sasl::Idle,
+            transaction: None,
+        }
+    }
+
+    fn client(&self) -> Option<IpAddr> {
+        self.peer.map(|peer| peer.ip().to_canonical())
+    }
+
+    fn is_trusted(&self) -> bool {
+        let networks = &self.settings.relay.trusted_networks;
+        self.listener.kind == ListenerKind::Trusted
+            && self.client().is_some_and(|client| policy::in_networks(client, networks))
+    }
+
+    fn known_sender(&self) -> bool {
+        self.login.is_some() || self.is_trusted()
+    }
+
+    fn event(&self, kind: &str, blame: &str, recipient: &str, detail: String) {
+        let envelope = self.transaction.as_ref().map(|transaction| &transaction.envelope);
+        self.gateway.record(HistoryEvent {
+            at: self.gateway.clock.now(),
+            session: self.id.clone(),
+            message: envelope.map(|envelope| envelope.id),
+            kind: kind.to_owned(),
+            sender: envelope.map_or(String::new(), |envelope| envelope.mail.reverse_path.as_str().to_owned()),
+            recipient: recipient.to_owned(),
+            blame: blame.to_owned(),
+            detail,
+        });
+    }
+
+    /// MAIL: opens the transaction with the settings of now; a full disk is told before the body comes.
+    fn mail(&mut self, mail: MailFrom) -> Answer {
+        self.settings = self.gateway.settings.load_full();
+        let wanted = mail.size.unwrap_or(0).max(UNDECLARED);
+        let reservation = match self.gateway.stores.mail.reserve(wanted, !self.known_sender()) {
+            Ok(reservation) => reservation,
+            Err(fault) => return Answer::No(refusal(&fault)),
+        };
+        let now = self.gateway.clock.now();
+        let origin = Origin {
+            session: self.id.clone(),
+            listener: self.listener.name.clone(),
+            client: self.client(),
+            login: self.login.clone(),
+            known_sender: self.known_sender(),
+        };
+        self.transaction = Some(Box::new(Transaction {
+            envelope: Envelope::new(MessageId::at(now), now, origin, mail),
+            settings: Arc::clone(&self.settings),
+            reservation: Some((reservation, wanted)),
+            intake: None,
+        }));
+        Answer::Yes(Reply::new(250, (2, 1, 0), "Ok"))
+    }
+
+    /// RCPT: policy first; the sources are asked about accepted domains only.
+    fn recipient(&self, index: usize, to: RcptTo) -> impl Future<Output = Event> + Send + 'static + use<> {
+        let settings = self.transaction.as_ref().map_or(&self.settings, |transaction| &transaction.settings);
+        let settings = Arc::clone(settings);
+        let client = Client {
+            authenticated: self.login.is_some(),
+            trusted: self.is_trusted(),
+            open_relay: settings.relay.open_relay,
+        };
+        let (gateway, session) = (Arc::clone(&self.gateway), self.id.clone());
+        async move {
+            let accepted = settings.domain(to.mailbox.domain());
+            let outcome = match policy::decide(&client, accepted.map(|domain| domain.name.as_str())) {
+                Decision::Permit(_) if settings.relay.next_hop.is_empty() => Err(no_route()),
+                Decision::Permit(permit) => Ok(permit),
+                Decision::RelayDenied => Err(relay_denied()),
+                Decision::Ask(ask) => match accepted {
+                    Some(domain) => match sources::recipient(&gateway, domain, &to.mailbox, &session).await {
+                        Verdict::Accept(_) => Ok(ask.accept()),
+                        verdict => Err(refused(&to.mailbox, verdict)),
+                    },
+                    None => Err(relay_denied()),
+                },
+            };
+            Event::Recipient { index, to, outcome }
+        }
+    }
+
+    fn recipients(&self, list: Vec<RcptTo>) -> Work<Event> {
+        let mut asked: Vec<_> =
+            list.into_iter().enumerate().map(|(index, to)| self.recipient(index, to)).collect();
+        match asked.len() {
+            1 => Box::pin(stream::once(asked.remove(0))),
+            _ => Box::pin(asked.into_iter().collect::<FuturesUnordered<_>>()),
+        }
+    }
+
+    fn decided(&mut self, index: usize, to: RcptTo, outcome: Result<RelayPermit, Refusal>) -> Answer {
+        let reply = match outcome {
+            Ok(permit) => {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.envelope.add(to, permit);
+                }
+                Reply::new(250, (2, 1, 5), "Ok")
+            }
+            Err(refusal) => {
+                tracing::info!(session = %self.id, client = ?self.client(), recipient = %to.mailbox,
+                    blame = refusal.blame, reply = %refusal.reply, detail = %refusal.detail, "recipient refused");
+                let detail = format!("{} ({})", refusal.reply, refusal.detail);
+                self.event("refused", refusal.blame, to.mailbox.as_str(), detail);
+                refusal.reply
+            }
+        };
+        Answer::Recipient { index, reply }
+    }
+
+    /// DATA or the first BDAT: the last moment to refuse before the body.
+    fn body_begins(&mut self) -> Answer {
+        let fix = match self.listener.kind {
+            ListenerKind::Mx => Fix::Untouched,
+            ListenerKind::Submission | ListenerKind::Trusted => Fix::Submission,
+        };
+        let Some(transaction) = &mut self.transaction else {
+            return Answer::No(refusal(&StoreFault::Broken("body without a transaction".to_owned())));
+        };
+        let Some((reservation, reserved)) = transaction.reservation.take() else {
+            return Answer::No(refusal(&StoreFault::Broken("body without its space".to_owned())));
+        };
+        transaction.intake = Some(Intake::new(
+            Arc::clone(&self.gateway.stores.mail),
+            Arc::clone(&self.gateway.budget),
+            reservation,
+            reserved,
+            fix,
+            transaction.settings.limits.received_hops,
+        ));
+        Answer::Yes(Reply::plain(354, "Start mail input"))
+    }
+
+    fn commit(&mut self) -> Work<Event> {
+        let taken = self.transaction.take().map(|transaction| *transaction);
+        let Some(Transaction { envelope, settings, intake: Some(intake), .. }) = taken else {
+            return ready(Answer::No(refusal(&StoreFault::Broken("commit without a body".to_owned()))));
+        };
+        let committing = Committing {
+            gateway: Arc::clone(&self.gateway),
+            listener: Arc::clone(&self.listener),
+            hostname: settings.hostname.clone(),
+            hello: self.hello.clone(),
+            tls: self.tls.clone(),
+            envelope,
+            intake,
+        };
+        Box::pin(stream::once(Box::pin(async move { Event::Answer(committing.run().await) })))
+    }
+}
+
+fn ready(answer: Answer) -> Work<Event> {
+    Box::pin(stream::iter([Event::Answer(answer)]))
+}
+
+fn relay_denied() -> Refusal {
+    Refusal {
+        reply: Reply::new(550, (5, 7, 1), "Relaying denied"),
+        blame: "client",
+        detail: "not an accepted domain, not logged in, not in a trusted network".to_owned(),
+    }
+}
+
+fn no_route() -> Refusal {
+    Refusal {
+        reply: Reply::new(451, (4, 3, 5), "No route to this recipient yet, try again later"),
+        blame: "us",
+        detail: "relay.next_hop is not set".to_owned(),
+    }
+}
+
+/// Promise 3: Unavailable is 451, never a refusal.
+fn refused(mailbox: &Mailbox, verdict: Verdict) -> Refusal {
+    match verdict {
+        Verdict::Reject { said, tell } => {
+            Refusal { reply: tell, blame: "client", detail: format!("said: {said}") }
+        }
+        Verdict::Unavailable { cause, .. } => Refusal {
+            reply: Reply::new(451, (4, 4, 3), "Recipient cannot be verified now, try again later"),
+            blame: "delegate",
+            detail: cause,
+        },
+        other => Refusal {
+            reply: Reply::new(451, (4, 4, 3), "Recipient cannot be verified now, try again later"),
+            blame: "delegate",
+            detail: format!("{mailbox}: {other:?}"),
+        },
+    }
+}
+
+impl Handler for Session {
+    type Event = Event;
+
+    fn ask(&mut self, question: Question, hello: Option<(&str, bool)>) -> Work<Event> {
+        if let Some((name, extended)) = hello {
+            self.hello = (name.to_owned(), extended);
+        }
+        if self.gateway.trace.active() {
+            self.trace_question(&question);
+        }
+        match question {
+            Question::Connect => ready(match self.refuse.take() {
+                Some(reply) => Answer::No(reply),
+                None => Answer::Yes(Reply::plain(220, "")),
+            }),
+            Question::Mail(mail) => {
+                let answer = self.mail(mail);
+                ready(answer)
+            }
+            Question::Recipients(list) => self.recipients(list),
+            Question::SaslStart { mechanism, initial } => self.sasl_start(&mechanism, initial),
+            Question::SaslStep(response) => self.sasl_step(response),
+            Question::Body(_) => {
+                let answer = self.body_begins();
+                ready(answer)
+            }
+            Question::Commit => self.commit(),
+        }
+    }
+
+    fn resolve(&mut self, event: Event) -> Answer {
+        match event {
+            Event::Answer(answer) => answer,
+            Event::Recipient { index, to, outcome } => self.decided(index, to, outcome),
+            Event::Login { login, verdict } => self.logged_in(login, verdict),
+        }
+    }
+
+    fn body(&mut self, octets: &[u8]) -> Result<(), Reply> {
+        let intake = self.transaction.as_mut().and_then(|transaction| transaction.intake.as_mut());
+        let pushed = match intake {
+            Some(intake) => intake.push(octets),
+            None => Err(refusal(&StoreFault::Broken("octets without a body".to_owned()))),
+        };
+        pushed.inspect_err(|_| self.forget_body())
+    }
+
+    fn flush(&mut self) -> Option<BoxFuture<'_, Result<(), Reply>>> {
+        let intake = self.transaction.as_mut().and_then(|transaction| transaction.intake.as_mut())?;
+        if !intake.is_full() {
+            return None;
+        }
+        Some(Box::pin(intake.flush()))
+    }
+
+    fn dropped(&mut self) {
+        self.transaction = None;
+        self.sasl = Sasl::Idle;
+    }
+
+    fn secured(&mut self, facts: TlsFacts) {
+        self.say("!:", &format!("tls {} {}", facts.version, facts.cipher));
+        self.tls = Some(facts);
+        self.hello = (String::new(), false);
+    }
+
+    fn said(&mut self, ours: bool, line: &str) {
+        self.say(if ours { "S:" } else { "C:" }, line);
+    }
+
+    fn traced(&self) -> bool {
+        self.gateway.trace.active()
+    }
+}
+
+impl Session {
+    fn forget_body(&mut self) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.intake = None;
+        }
+    }
+
+    fn say(&self, mark: &str, text: &str) {
+        let peer = self.peer.map_or_else(|| "pipe".to_owned(), |peer| peer.to_string());
+        self.gateway.trace.say(&self.id, &peer, mark, text);
+    }
+
+    /// What the client said, as the machine understood it; a credential is never part of it.
+    fn trace_question(&self, question: &Question) {
+        match question {
+            Question::Connect => self.say("!:", &format!("connected to listener {}", self.listener.name)),
+            Question::Mail(mail) => self.say("C:", &format!("MAIL FROM:<{}>", mail.reverse_path.as_str())),
+            Question::Recipients(list) => {
+                for to in list {
+                    self.say("C:", &format!("RCPT TO:<{}>", to.mailbox));
+                }
+            }
+            Question::SaslStart { mechanism, .. } => self.say("C:", &format!("AUTH {mechanism} ***")),
+            Question::SaslStep(_) => self.say("C:", "***"),
+            Question::Body(verb) => self.say("C:", &format!("{verb:?}").to_uppercase()),
+            Question::Commit => self.say("!:", "message complete"),
+        }
+    }
+}

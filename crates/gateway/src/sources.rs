@@ -1,0 +1,118 @@
+//! Sources of truth, combined (DESIGN section 1). Recipients: in order, Accept wins, Reject falls to the next, any
+//! Unavailable without an Accept is 451, all Reject answers with the last one's words. Logins: exactly one source per
+//! login domain; a local user shadows the delegate.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use vouchsafe_config::{AcceptedDomain, LoginSource, RecipientSource, Settings};
+use vouchsafe_core::ports::StoreFault;
+use vouchsafe_core::verdict::Verdict;
+use vouchsafe_smtp::{Mailbox, Reply, Secret};
+
+use crate::gateway::Gateway;
+
+/// Asks the sources of an accepted domain about a recipient.
+pub async fn recipient(
+    gateway: &Gateway,
+    domain: &AcceptedDomain,
+    mailbox: &Mailbox,
+    session: &str,
+) -> Verdict {
+    let mut unavailable = None;
+    let mut rejected = no_such_user();
+    for source in &domain.recipients {
+        let verdict = match source {
+            RecipientSource::Delegate(name) => match gateway.delegates.get(name) {
+                Some(delegate) => delegate.recipient(mailbox, session).await,
+                None => gone(name),
+            },
+            RecipientSource::Local => local(gateway, mailbox).await,
+            RecipientSource::List(path) => list(path, mailbox),
+            RecipientSource::Any => accept(),
+        };
+        match verdict {
+            Verdict::Accept(_) => return verdict,
+            Verdict::Reject { .. } => rejected = verdict,
+            other => unavailable = unavailable.or(Some(other)),
+        }
+    }
+    unavailable.unwrap_or(rejected)
+}
+
+/// Asks the one source of a login.
+pub async fn login(
+    gateway: &Gateway,
+    settings: &Settings,
+    login: &str,
+    password: &Secret,
+    client: Option<IpAddr>,
+    session: &str,
+) -> Verdict {
+    let source = settings.relay.logins.source(login);
+    let alone = !matches!(source, Some(LoginSource::Delegate(_)));
+    match gateway.users.check(login, password.clone(), alone).await {
+        Err(fault) => return broken(&fault),
+        Ok(Some(true)) => return accept(),
+        Ok(Some(false)) => return wrong_login(),
+        Ok(None) => {}
+    }
+    match source {
+        Some(LoginSource::Delegate(name)) => match gateway.delegates.get(name) {
+            Some(delegate) => delegate.login(login, password, client, session).await,
+            None => gone(name),
+        },
+        _ => wrong_login(),
+    }
+}
+
+/// A local user's whole address or, for names without a domain, its local part.
+async fn local(gateway: &Gateway, mailbox: &Mailbox) -> Verdict {
+    let found = async {
+        Ok(gateway.users.exists(mailbox.as_str()).await? || gateway.users.exists(mailbox.local()).await?)
+    };
+    match found.await {
+        Ok(true) => accept(),
+        Ok(false) => no_such_user(),
+        Err(fault) => broken(&fault),
+    }
+}
+
+/// A file with an address or an `@domain` a line; `#` begins a comment. Read anew each time, so edits count at once.
+fn list(path: &Path, mailbox: &Mailbox) -> Verdict {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(fault) => {
+            let cause = format!("recipient list {}: {fault}", path.display());
+            return Verdict::Unavailable { cause, alert: true };
+        }
+    };
+    let (address, domain) = (mailbox.key(), format!("@{}", mailbox.domain_key()));
+    let listed = text.lines().any(|line| {
+        let entry = line.split('#').next().unwrap_or_default().trim().to_lowercase();
+        entry == address || entry == domain
+    });
+    if listed { accept() } else { no_such_user() }
+}
+
+fn accept() -> Verdict {
+    Verdict::Accept(Reply::new(250, (2, 1, 5), "Ok"))
+}
+
+fn no_such_user() -> Verdict {
+    let reply = Reply::new(550, (5, 1, 1), "No such user here");
+    Verdict::Reject { said: reply.clone(), tell: reply }
+}
+
+fn wrong_login() -> Verdict {
+    let reply = Reply::new(535, (5, 7, 8), "Authentication credentials invalid");
+    Verdict::Reject { said: reply.clone(), tell: reply }
+}
+
+fn gone(name: &str) -> Verdict {
+    Verdict::Unavailable { cause: format!("delegate {name} is no longer in the settings"), alert: true }
+}
+
+fn broken(fault: &StoreFault) -> Verdict {
+    Verdict::Unavailable { cause: format!("local users: {fault}"), alert: true }
+}

@@ -1,0 +1,299 @@
+//! The supervisor: opens the listeners, starts every long-lived task, reloads, and ends all in order.
+//!
+//! On stop no new session is taken, sessions end at their next command boundary, a commit or an attempt under way is
+//! finished; what is still in the queue is there at the next start.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use vouchsafe_config::{AuthWithoutTls, Limits, Listener, ListenerKind, ListenerTls, Settings};
+use vouchsafe_core::policy;
+use vouchsafe_net::server::{Connection, drive};
+use vouchsafe_net::server_tls;
+use vouchsafe_net::stream::BoxStream;
+use vouchsafe_smtp::Reply;
+use vouchsafe_smtp::data::BareNewline;
+use vouchsafe_smtp::server::Config;
+
+use crate::control::Control;
+use crate::control_socket;
+use crate::delegate::lock;
+use crate::gateway::Gateway;
+use crate::reception::{MECHANISMS, Session};
+
+/// How long sessions and attempts may take to come to an end.
+const DRAIN: Duration = Duration::from_secs(30);
+/// Pause after the system refused us a socket (too many open files): sessions that end give theirs back.
+const OUT_OF_FILES: Duration = Duration::from_millis(100);
+/// How often the store tidies up, and how much at once.
+const TIDY: (Duration, u64) = (Duration::from_secs(10), 64 * 1024 * 1024);
+
+/// A gateway with its sockets.
+pub struct Supervisor {
+    gateway: Arc<Gateway>,
+    acceptor: Arc<ArcSwap<TlsAcceptor>>,
+    sessions: Arc<Sessions>,
+}
+
+impl Supervisor {
+    /// Loads the certificate. Errors are words for the administrator.
+    pub fn new(gateway: Arc<Gateway>) -> Result<Supervisor, String> {
+        let acceptor = certificate(&gateway.settings.load())?;
+        Ok(Supervisor {
+            gateway,
+            acceptor: Arc::new(ArcSwap::from_pointee(acceptor)),
+            sessions: Arc::default(),
+        })
+    }
+
+    /// Binds every listener and the control socket, and starts all tasks. Returns the bound addresses.
+    pub async fn start(&self, control_socket: Option<&Path>) -> Result<Vec<(String, SocketAddr)>, String> {
+        let settings = self.gateway.settings.load_full();
+        let mut bound = Vec::new();
+        let mut sockets = Vec::new();
+        for listener in &settings.listeners {
+            for address in &listener.addresses {
+                let socket = vouchsafe_net::listener::bind(*address).map_err(|fault| {
+                    format!("listener {}: {address}: {fault}; is another server there, or is the port below 1024 and this user not root?", listener.name)
+                })?;
+                let address = socket.local_addr().map_err(|fault| fault.to_string())?;
+                let kind = format!("{:?}", listener.kind).to_lowercase();
+                tracing::info!("listening on {address} ({kind} {})", listener.name);
+                bound.push((listener.name.clone(), address));
+                sockets.push((socket, listener.name.clone()));
+            }
+        }
+        if let Some(path) = control_socket {
+            control_socket::serve(path, Control::new(Arc::clone(&self.gateway)), &self.gateway.tasks)
+                .await
+                .map_err(|fault| format!("control socket {}: {fault}", path.display()))?;
+        }
+        for (socket, name) in sockets {
+            let port = self.port(name);
+            self.gateway.tasks.spawn("listener", async move { port.accept(socket).await });
+        }
+        self.start_tasks();
+        Ok(bound)
+    }
+
+    /// Starts what runs without a listener: delivery and housekeeping.
+    pub fn start_tasks(&self) {
+        let (deliverer, stop) = (Arc::clone(&self.gateway.deliverer), self.gateway.tasks.stop_signal());
+        self.gateway.tasks.spawn("delivery", deliverer.run(stop));
+        let gateway = Arc::clone(&self.gateway);
+        self.gateway.tasks.spawn("housekeeping", async move { housekeeping(&gateway).await });
+    }
+
+    /// A session on a connection that is already there: what the listeners do for each of theirs.
+    pub async fn session(&self, listener: &str, stream: BoxStream, peer: Option<SocketAddr>) {
+        self.port(listener.to_owned()).session(stream, peer).await;
+    }
+
+    /// Puts checked settings in force. A certificate that cannot be loaded keeps the old one and says so.
+    pub fn reload(&self, settings: Settings) -> Result<(), String> {
+        self.acceptor.store(Arc::new(certificate(&settings)?));
+        self.gateway.apply(settings);
+        Ok(())
+    }
+
+    /// Ends everything in order; true if all came to an end in time.
+    pub async fn stop(&self) -> bool {
+        self.gateway.tasks.stop();
+        tokio::time::timeout(DRAIN, self.gateway.tasks.ended()).await.is_ok()
+    }
+
+    fn port(&self, name: String) -> Port {
+        Port {
+            gateway: Arc::clone(&self.gateway),
+            acceptor: Arc::clone(&self.acceptor),
+            sessions: Arc::clone(&self.sessions),
+            name,
+            made: Mutex::default(),
+        }
+    }
+}
+
+fn certificate(settings: &Settings) -> Result<TlsAcceptor, String> {
+    match &settings.tls {
+        Some(files) => server_tls::from_files(&files.certificate, &files.key),
+        None => server_tls::self_signed(&settings.data_dir, &settings.hostname),
+    }
+}
+
+async fn housekeeping(gateway: &Gateway) {
+    let mut stop = gateway.tasks.stop_signal();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(TIDY.0) => {}
+            _ = stop.wait_for(|stopped| *stopped) => return,
+        }
+        if let Err(fault) = gateway.stores.mail.maintain(TIDY.1).await {
+            tracing::error!(blame = "us", %fault, "housekeeping of the store failed");
+        }
+    }
+}
+
+/// Running sessions, in all and by address.
+#[derive(Default)]
+struct Sessions {
+    all: AtomicUsize,
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// A session's place; given back when dropped.
+struct Place {
+    sessions: Arc<Sessions>,
+    address: Option<IpAddr>,
+}
+
+impl Sessions {
+    /// Takes a place; the reply says why there is none (the place is counted all the same while it is refused).
+    fn enter(self: &Arc<Self>, address: Option<IpAddr>, limits: &Limits) -> (Place, Option<Reply>) {
+        let all = self.all.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut here = 0;
+        if let Some(address) = address {
+            let mut by_address = lock(&self.by_address);
+            let count = by_address.entry(address).or_default();
+            *count += 1;
+            here = *count;
+        }
+        let refuse = if all > limits.sessions {
+            Some(Reply::new(421, (4, 3, 2), "Too many sessions, try again later"))
+        } else if here > limits.sessions_per_address {
+            Some(Reply::new(421, (4, 7, 0), "Too many sessions from your address, try again later"))
+        } else {
+            None
+        };
+        (Place { sessions: Arc::clone(self), address }, refuse)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.sessions.all.fetch_sub(1, Ordering::Relaxed);
+        if let Some(address) = self.address {
+            let mut by_address = lock(&self.sessions.by_address);
+            if let Some(count) = by_address.get_mut(&address) {
+                *count -= 1;
+                if *count == 0 {
+                    by_address.remove(&address);
+                }
+            }
+        }
+    }
+}
+
+/// One listener with what its sessions need.
+struct Port {
+    gateway: Arc<Gateway>,
+    acceptor: Arc<ArcSwap<TlsAcceptor>>,
+    sessions: Arc<Sessions>,
+    name: String,
+    made: Mutex<Option<Made>>,
+}
+
+/// Machine settings of a listener, made once for each version of the settings: [auth in clear][newlines made CRLF].
+#[derive(Clone)]
+struct Made {
+    settings: Arc<Settings>,
+    listener: Arc<Listener>,
+    configs: [[Arc<Config>; 2]; 2],
+}
+
+impl Port {
+    async fn accept(self, socket: TcpListener) {
+        let port = Arc::new(self);
+        let mut stop = port.gateway.tasks.stop_signal();
+        loop {
+            let accepted = tokio::select! {
+                accepted = socket.accept() => accepted,
+                _ = stop.wait_for(|stopped| *stopped) => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let _ = stream.set_nodelay(true);
+                    let serving = Arc::clone(&port);
+                    port.gateway.tasks.spawn("session", async move {
+                        serving.session(Box::new(stream), Some(peer)).await;
+                    });
+                }
+                Err(fault) => {
+                    tracing::warn!(blame = "us", listener = %port.name, %fault, "no socket for a client");
+                    tokio::time::sleep(OUT_OF_FILES).await;
+                }
+            }
+        }
+    }
+
+    async fn session(&self, stream: BoxStream, peer: Option<SocketAddr>) {
+        let Some(made) = self.made() else { return };
+        let address = peer.map(|peer| peer.ip().to_canonical());
+        let (_place, refuse) = self.sessions.enter(address, &made.settings.limits);
+        let implicit = made.listener.tls == ListenerTls::Implicit;
+        let acceptor =
+            (made.listener.tls != ListenerTls::Off).then(|| TlsAcceptor::clone(&self.acceptor.load()));
+        let config = made.config(address);
+        let mut session = Session::new(Arc::clone(&self.gateway), Arc::clone(&made.listener), peer, refuse);
+        let id = session.id.clone();
+        drop(made);
+        tracing::debug!(session = %id, client = ?address, listener = %self.name, "session began");
+        let connection = Connection { stream, acceptor, implicit };
+        let drain = self.gateway.tasks.stop_signal();
+        let why = drive(connection, config, &self.gateway.clock, &mut session, drain).await;
+        tracing::debug!(session = %id, client = ?address, listener = %self.name, ?why, "session ended");
+    }
+
+    /// The listener under the settings in force. One that a reload took away serves on as it was until the restart.
+    fn made(&self) -> Option<Made> {
+        let settings = self.gateway.settings.load_full();
+        let mut made = lock(&self.made);
+        if !made.as_ref().is_some_and(|made| Arc::ptr_eq(&made.settings, &settings)) {
+            let listener = settings.listeners.iter().find(|listener| listener.name == self.name).cloned();
+            let listener =
+                listener.map(Arc::new).or_else(|| made.as_ref().map(|made| Arc::clone(&made.listener)))?;
+            *made = Some(Made::new(settings, listener));
+        }
+        made.clone()
+    }
+}
+
+impl Made {
+    fn new(settings: Arc<Settings>, listener: Arc<Listener>) -> Made {
+        let config = |auth_in_clear, bare_newline| {
+            let submission = listener.kind == ListenerKind::Submission;
+            let mechanisms = MECHANISMS.iter().filter(|_| submission).map(|name| (*name).to_owned());
+            Arc::new(Config {
+                hostname: settings.hostname.clone(),
+                starttls: listener.tls == ListenerTls::StartTls,
+                mechanisms: mechanisms.collect(),
+                auth_in_clear,
+                auth_required: submission,
+                message_size: listener.message_size,
+                bare_newline,
+                close_on_early_data: listener.kind == ListenerKind::Mx,
+                greet_wait: listener.greet_wait,
+                limits: settings.limits.session.clone(),
+            })
+        };
+        let pair = |clear| [config(clear, listener.bare_newline), config(clear, BareNewline::Normalize)];
+        Made { configs: [pair(false), pair(true)], settings, listener }
+    }
+
+    fn config(&self, client: Option<IpAddr>) -> Arc<Config> {
+        let clear = match self.listener.auth_without_tls {
+            AuthWithoutTls::Never => false,
+            AuthWithoutTls::Loopback => client.is_some_and(|client| client.is_loopback()),
+            AuthWithoutTls::Always => true,
+        };
+        let excluded =
+            client.is_some_and(|client| policy::in_networks(client, &self.listener.bare_newline_exclude));
+        Arc::clone(&self.configs[usize::from(clear)][usize::from(excluded)])
+    }
+}

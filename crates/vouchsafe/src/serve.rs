@@ -1,0 +1,131 @@
+//! `vouchsafe serve`: settings, store, gateway, signals. SIGHUP or a changed file reloads; SIGTERM and SIGINT drain.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+use vouchsafe_config::{Fault, Flags, Log, LogFormat, Reading};
+use vouchsafe_gateway::gateway::{Gateway, Stores};
+use vouchsafe_gateway::supervisor::Supervisor;
+use vouchsafe_net::dial::TcpDialer;
+use vouchsafe_store::disk::RealDisk;
+use vouchsafe_store::sqlite::{Options, SqliteStore};
+
+use crate::lookup::Machine;
+
+/// How often the settings file is looked at.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Where the settings come from.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// `--config`
+    pub file: Option<PathBuf>,
+    /// What can be said without a file; `data_dir` counts with one, too.
+    pub flags: Flags,
+}
+
+impl Source {
+    /// Reads and checks the settings. Faults are lines for the administrator.
+    pub fn read(&self) -> Result<Reading, Vec<String>> {
+        let Some(path) = &self.file else {
+            return self.flags.read(&Machine).map_err(|faults| faults.iter().map(Fault::to_string).collect());
+        };
+        let text = std::fs::read_to_string(path).map_err(|fault| vec![format!("{}: {fault}", path.display())])?;
+        let reading = vouchsafe_config::read(&text, &Machine);
+        let mut reading =
+            reading.map_err(|faults| faults.iter().map(|fault| format!("{}: {fault}", path.display())).collect::<Vec<_>>())?;
+        if let Some(dir) = &self.flags.data_dir {
+            reading.settings.data_dir.clone_from(dir);
+        }
+        Ok(reading)
+    }
+
+    fn changed(&self) -> Option<SystemTime> {
+        self.file.as_deref().and_then(modified)
+    }
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|facts| facts.modified()).ok()
+}
+
+/// Opens the store in `data_dir` and takes its lock.
+pub fn open_stores(data_dir: &Path, free_space: u64) -> Result<Stores, String> {
+    let store = SqliteStore::open(data_dir, Arc::new(RealDisk), Options { free_space })
+        .map_err(|fault| format!("{}: {fault}", data_dir.display()))?;
+    Ok(Stores { mail: store.clone(), settings: store.clone(), history: store })
+}
+
+/// Runs until a signal says stop.
+pub async fn run(source: Source) -> Result<(), String> {
+    let reading = source.read().map_err(|faults| faults.join("\n"))?;
+    log(&reading.settings.log)?;
+    for notice in &reading.notices {
+        tracing::warn!("settings: {notice}");
+    }
+    let settings = reading.settings;
+    if settings.relay.open_relay {
+        tracing::warn!("open_relay is on: whoever reaches a listener can send through this gateway");
+    }
+    let stores = open_stores(&settings.data_dir, settings.limits.free_space)?;
+    let socket = settings.data_dir.join("control.sock");
+    let mut seen = source.changed();
+    let gateway = Gateway::new(settings, stores, Arc::new(TcpDialer::new()));
+    let supervisor = Supervisor::new(gateway)?;
+    let stopping = |fault: std::io::Error| format!("signals: {fault}");
+    let mut hangup = signal(SignalKind::hangup()).map_err(stopping)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(stopping)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(stopping)?;
+    supervisor.start(Some(&socket)).await?;
+    tracing::info!("ready");
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload(&source, &supervisor),
+            () = tokio::time::sleep(LOOK) => {
+                let now = source.changed();
+                if now != seen && now.is_some() {
+                    reload(&source, &supervisor);
+                    seen = now;
+                }
+            }
+        }
+    }
+    tracing::info!("stopping: sessions end at their next command, what is in the queue stays there");
+    if !supervisor.stop().await {
+        tracing::warn!("some sessions did not end in time and were cut");
+    }
+    let _ = std::fs::remove_file(&socket);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// A bad file keeps the old settings and logs every fault.
+fn reload(source: &Source, supervisor: &Supervisor) {
+    let outcome = source.read().and_then(|reading| {
+        reading.notices.iter().for_each(|notice| tracing::warn!("settings: {notice}"));
+        supervisor.reload(reading.settings).map_err(|fault| vec![fault])
+    });
+    match outcome {
+        Ok(()) => tracing::info!("settings reloaded"),
+        Err(faults) => {
+            faults.iter().for_each(|fault| tracing::error!(blame = "us", "settings: {fault}"));
+            tracing::error!(blame = "us", "settings not reloaded, the old ones stay in force");
+        }
+    }
+}
+
+/// Logs to standard error: plain for people, JSON for machines.
+fn log(log: &Log) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&log.level).map_err(|fault| format!("log.level: {fault}"))?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let started = match log.format {
+        LogFormat::Plain => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+    started.map_err(|fault| fault.to_string())
+}
