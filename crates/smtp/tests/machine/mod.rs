@@ -137,6 +137,10 @@ impl World {
 
     /// Answers that nothing asked for: stale ones are given all the same, odd ones are faults.
     pub fn leftovers(&mut self) {
+        // A held question may have got its answer now.
+        if self.open.is_some() {
+            self.run();
+        }
         for scripted in std::mem::take(&mut self.scripted) {
             let stale = self.items.iter().rev().find(|item| fits(&scripted.question, &item.text));
             match stale.map(|item| (item.id, answer(item, &scripted.answer))) {
