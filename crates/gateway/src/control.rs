@@ -18,6 +18,7 @@ use crate::trace::Line;
 /// What can be asked for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the fields are what the variant's sentence names")]
 pub enum Request {
     /// Numbers and health.
     Status,
@@ -52,6 +53,7 @@ pub enum Request {
 /// What comes back.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "response", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the fields are what the variant's sentence names")]
 pub enum Response {
     /// To `Status`.
     Status(Status),

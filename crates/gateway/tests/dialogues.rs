@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::timeout;
 use vouchsafe_config::{Lookup, Settings};
-use vouchsafe_core::ports::{MailStore, QueueFilter};
+use vouchsafe_core::ports::{MailStore, QueueFilter, StoreFault};
 use vouchsafe_fakes::{Action, Delegate, Fault, NextHop, PipeDialer, Point, delegate, next_hop};
 use vouchsafe_gateway::gateway::{Gateway, Stores};
 use vouchsafe_gateway::supervisor::Supervisor;
@@ -101,7 +101,7 @@ impl World {
             .with("delegate.example:25", &delegate)
             .with("delegate.example:587", &delegate)
             .with("filter.example:25", &next_hop);
-        let store = Arc::new(MemoryStore::new());
+        let store = MemoryStore::new();
         let stores = Stores { mail: store.clone(), settings: store.clone(), history: store.clone() };
         let gateway = Gateway::new(settings(dir, &script.settings), stores, Arc::new(dial));
         let supervisor = Supervisor::new(gateway).expect("a self-signed certificate");
@@ -183,12 +183,9 @@ impl World {
                     _ => self.next_hop.change(|behaviour| behaviour.faults.push(fault)),
                 }
             }
-            ["store", "full"] => self.store.set_full(true),
-            ["store", "broken"] => self.store.set_broken(true),
-            ["store", "well"] => {
-                self.store.set_full(false);
-                self.store.set_broken(false);
-            }
+            ["store", "full"] => self.store.fail(Some(StoreFault::Full("as told".to_owned()))),
+            ["store", "broken"] => self.store.fail(Some(StoreFault::Broken("as told".to_owned()))),
+            ["store", "well"] => self.store.fail(None),
             _ => return Err(format!("unknown event `{event}`")),
         }
         Ok(())
