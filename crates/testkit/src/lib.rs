@@ -2,4 +2,6 @@
 //!
 //! No runtime here: the machine rung runs in microseconds and depends on this crate too.
 
+pub mod client_script;
+pub mod client_world;
 pub mod script;
