@@ -1,13 +1,16 @@
-//! The ports of `vouchsafe_core`, kept in memory ([`memory`]).
+//! The ports of `vouchsafe_core`, kept on a disk ([`sqlite`]) or in memory ([`memory`]).
 //!
-//! Never speaks SMTP, never decides about mail, has no clock.
+//! Knows SQL, files and checksums; never speaks SMTP, never decides about mail, has no clock. All file access of
+//! bodies goes through [`disk`], whose simulated double drops and tears what was not synced.
+//! Proof: `tests/store/conformance.rs` (both stores), `tests/store/crash.rs` (every disk call), `tests/store/sqlite.rs`.
 
+pub mod disk;
 pub mod memory;
 mod queue;
 mod schedule;
 mod space;
+pub mod sqlite;
 
-use vouchsafe_core::Timestamp;
 use vouchsafe_core::ports::Delivery;
 
 /// Largest chunk that a body reader gives out.
@@ -20,14 +23,20 @@ fn limit_of(limit: usize) -> usize {
 
 /// Deliveries on their way to the caller. If the caller has gone, they are given back when this is dropped, so that
 /// a cancelled future never leaves a claim behind.
-struct Claims<R: Fn(i64)> {
+struct Claims<G: GiveBack> {
     deliveries: Vec<Delivery>,
-    give_back: R,
+    owner: G,
 }
 
-impl<R: Fn(i64)> Claims<R> {
-    fn new(deliveries: Vec<Delivery>, give_back: R) -> Claims<R> {
-        Claims { deliveries, give_back }
+/// Takes claims back.
+trait GiveBack {
+    /// The claim ends untried.
+    fn give_back(&self, delivery: i64);
+}
+
+impl<G: GiveBack> Claims<G> {
+    fn new(deliveries: Vec<Delivery>, owner: G) -> Claims<G> {
+        Claims { deliveries, owner }
     }
     /// The caller is here: the claims are its own now.
     fn take(mut self) -> Vec<Delivery> {
@@ -35,15 +44,10 @@ impl<R: Fn(i64)> Claims<R> {
     }
 }
 
-impl<R: Fn(i64)> Drop for Claims<R> {
+impl<G: GiveBack> Drop for Claims<G> {
     fn drop(&mut self) {
         for delivery in &self.deliveries {
-            (self.give_back)(delivery.id);
+            self.owner.give_back(delivery.id);
         }
     }
-}
-
-/// True if `due` lies at or before `now`.
-fn is_due(due: Timestamp, now: Timestamp) -> bool {
-    due <= now
 }

@@ -19,7 +19,7 @@ use vouchsafe_core::{MessageId, QueuedRecipient, RecipientState, RouteKey, Times
 use crate::queue::{self, Matcher};
 use crate::schedule::Schedule;
 use crate::space::Space;
-use crate::{CHUNK, Claims, limit_of};
+use crate::{CHUNK, Claims, GiveBack, limit_of};
 
 /// Events kept; the oldest leave first.
 const EVENTS: usize = 100_000;
@@ -98,13 +98,16 @@ impl MemoryStore {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn claims(&self, deliveries: Vec<Delivery>) -> Claims<impl Fn(i64) + use<>> {
-        let own = self.own.clone();
-        Claims::new(deliveries, move |id| {
-            if let Some(store) = own.upgrade() {
-                store.release(id);
-            }
-        })
+    fn claims(&self, deliveries: Vec<Delivery>) -> Claims<Weak<MemoryStore>> {
+        Claims::new(deliveries, self.own.clone())
+    }
+}
+
+impl GiveBack for Weak<MemoryStore> {
+    fn give_back(&self, delivery: i64) {
+        if let Some(store) = self.upgrade() {
+            store.release(delivery);
+        }
     }
 }
 
@@ -115,6 +118,9 @@ impl State {
 
     fn accept(&mut self, accepted: Accepted) -> Result<Vec<Delivery>, StoreFault> {
         let Accepted { envelope, head, body, due, claim } = accepted;
+        if envelope.recipients().is_empty() {
+            return Err(StoreFault::Broken("an envelope without recipients".to_owned()));
+        }
         let mut chunks = vec![head];
         match body {
             Body::Memory(bytes) => chunks.push(bytes),

@@ -15,6 +15,8 @@ pub struct Schedule {
     entries: HashMap<i64, Entry>,
     /// Number of the route that is served first by the next claim.
     cursor: usize,
+    /// Entries that are pending and not gone.
+    pending: u64,
 }
 
 struct Route {
@@ -38,6 +40,7 @@ impl Schedule {
     pub fn insert(&mut self, id: i64, route: &RouteKey, due: Timestamp, pending: bool, claimed: bool) {
         let route = self.number(route);
         self.entries.insert(id, Entry { due, route, pending, claimed, gone: false });
+        self.pending += u64::from(pending);
         self.place(id);
     }
 
@@ -45,6 +48,7 @@ impl Schedule {
     pub fn set(&mut self, id: i64, due: Timestamp, pending: bool) {
         self.lift(id);
         if let Some(entry) = self.entries.get_mut(&id) {
+            self.pending = self.pending + u64::from(pending) - u64::from(entry.pending);
             entry.due = due;
             entry.pending = pending;
         }
@@ -54,11 +58,12 @@ impl Schedule {
     /// A delivery has left the queue. If it is claimed, the claim is remembered as void until it ends.
     pub fn forget(&mut self, id: i64) {
         self.lift(id);
-        match self.entries.get_mut(&id) {
-            Some(entry) if entry.claimed => entry.gone = true,
-            _ => {
-                self.entries.remove(&id);
-            }
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        self.pending -= u64::from(entry.pending);
+        entry.pending = false;
+        entry.gone = true;
+        if !entry.claimed {
+            self.entries.remove(&id);
         }
     }
 
@@ -88,7 +93,7 @@ impl Schedule {
 
     /// Deliveries with a pending recipient.
     pub fn pending(&self) -> u64 {
-        self.entries.values().filter(|entry| entry.pending && !entry.gone).count() as u64
+        self.pending
     }
 
     /// Claims up to `max` deliveries that are due, one of each route in turn, none of `busy` routes.
@@ -106,7 +111,7 @@ impl Schedule {
                     return claimed;
                 }
                 let waiting = &mut self.routes[number].waiting;
-                if waiting.first().is_none_or(|&(due, _)| !crate::is_due(due, now)) {
+                if waiting.first().is_none_or(|&(due, _)| due > now) {
                     continue;
                 }
                 let Some((_, id)) = waiting.pop_first() else { continue };

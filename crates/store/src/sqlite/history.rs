@@ -1,0 +1,157 @@
+//! The history's writer: events queue in memory, a thread writes them together. Losable, so it never makes mail wait:
+//! when the disk cannot follow, the oldest events are dropped and counted.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+use rusqlite::{Connection, params};
+use tokio::sync::oneshot;
+use vouchsafe_core::ports::HistoryEvent;
+
+/// Events that wait at most: about 2 MB.
+const WAITING: usize = 8_192;
+/// Events that end the wait for more.
+const ENOUGH: usize = 512;
+/// How long an event may wait for company.
+const LINGER: Duration = Duration::from_millis(250);
+/// Events older than this, seen from the newest, leave: 30 days.
+const KEEP_MICROSECONDS: i64 = 30 * 24 * 3600 * 1_000_000;
+/// Events kept at most.
+const KEEP_EVENTS: i64 = 2_000_000;
+
+/// Events on their way.
+#[derive(Default)]
+pub struct Inbox {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    events: VecDeque<HistoryEvent>,
+    dropped: u64,
+    /// Told when everything that came before is written.
+    barriers: Vec<oneshot::Sender<()>>,
+    prune: bool,
+    stop: bool,
+}
+
+impl Inbox {
+    /// Takes an event; never blocks on the disk.
+    pub fn push(&self, event: HistoryEvent) {
+        let mut queue = self.lock();
+        if queue.events.len() >= WAITING {
+            queue.events.pop_front();
+            queue.dropped += 1;
+        }
+        queue.events.push_back(event);
+        let waiting = queue.events.len();
+        drop(queue);
+        // The first one starts the wait, the 512th ends it; those between need not wake anybody.
+        if waiting == 1 || waiting == ENOUGH {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Resolves when everything pushed before is written (or dropped).
+    pub fn barrier(&self) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.lock().barriers.push(sender);
+        self.changed.notify_one();
+        receiver
+    }
+
+    /// Old events leave soon.
+    pub fn prune(&self) {
+        self.lock().prune = true;
+        self.changed.notify_one();
+    }
+
+    /// The thread writes what waits and ends.
+    pub fn stop(&self) {
+        self.lock().stop = true;
+        self.changed.notify_one();
+    }
+
+    /// The thread.
+    pub fn run(&self, connection: &mut Connection) {
+        loop {
+            let (events, barriers, prune, stop) = self.take();
+            if let Err(error) = write(connection, &events) {
+                tracing::warn!(%error, events = events.len(), "events are lost: the history cannot be written");
+            }
+            for barrier in barriers {
+                let _ = barrier.send(());
+            }
+            if prune && let Err(error) = delete_old(connection) {
+                tracing::warn!(%error, "the history cannot be pruned");
+            }
+            if stop {
+                return;
+            }
+        }
+    }
+
+    fn take(&self) -> (VecDeque<HistoryEvent>, Vec<oneshot::Sender<()>>, bool, bool) {
+        let mut queue = self.lock();
+        while queue.events.is_empty() && !queue.is_urgent() {
+            queue = self.changed.wait(queue).unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+        if queue.events.len() < ENOUGH && !queue.is_urgent() {
+            let wait = self
+                .changed
+                .wait_timeout_while(queue, LINGER, |queue| queue.events.len() < ENOUGH && !queue.is_urgent());
+            queue = wait.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+        }
+        if queue.dropped > 0 {
+            tracing::warn!(
+                events = queue.dropped,
+                "events are lost: they came faster than the disk takes them"
+            );
+            queue.dropped = 0;
+        }
+        let taken = std::mem::take(&mut *queue);
+        queue.stop = taken.stop;
+        (taken.events, taken.barriers, taken.prune, taken.stop)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Queue {
+    fn is_urgent(&self) -> bool {
+        self.stop || self.prune || !self.barriers.is_empty()
+    }
+}
+
+fn write(connection: &mut Connection, events: &VecDeque<HistoryEvent>) -> rusqlite::Result<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let transaction = connection.transaction()?;
+    {
+        let mut statement = transaction.prepare_cached(
+            "INSERT INTO event (at, session, message, kind, sender, recipient, blame, detail)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?;
+        for event in events {
+            let HistoryEvent { at, session, message, kind, sender, recipient, blame, detail } = event;
+            let message = message.map(|id| id.to_string());
+            statement.execute(params![at.0, session, message, kind, sender, recipient, blame, detail])?;
+        }
+    }
+    transaction.commit()
+}
+
+/// Age is counted from the newest event: the store has no clock.
+fn delete_old(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute(
+        "DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ?1
+            OR id < (SELECT min(id) FROM event WHERE at >= (SELECT at FROM event ORDER BY id DESC LIMIT 1) - ?2)",
+        [KEEP_EVENTS, KEEP_MICROSECONDS],
+    )?;
+    connection.execute_batch("PRAGMA incremental_vacuum(1024); PRAGMA wal_checkpoint(PASSIVE)")
+}

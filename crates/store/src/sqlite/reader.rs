@@ -1,0 +1,88 @@
+//! The reader: lists and look-ups on connections of their own, so that a long one never delays a commit.
+//!
+//! One thread, one question at a time, each bounded by a limit: a reader that stayed would keep the WAL from
+//! shrinking.
+
+use std::sync::mpsc::Receiver;
+
+use rusqlite::{Connection, Row, params};
+use vouchsafe_core::Timestamp;
+use vouchsafe_core::ports::{HistoryEvent, QueueFilter, QueueRow, User};
+
+use super::tables;
+use super::writer::{Answer, fault_of_failure};
+
+/// What callers want to read.
+pub enum Question {
+    /// The queue.
+    List(QueueFilter, Answer<Vec<QueueRow>>),
+    /// All users.
+    Users(Answer<Vec<User>>),
+    /// A value.
+    Value(&'static str, Answer<Option<String>>),
+    /// The newest events that contain a text.
+    Events(String, usize, Answer<Vec<HistoryEvent>>),
+    /// The store is being dropped.
+    Stop,
+}
+
+/// Answers until told to stop.
+pub fn run(queue: &Connection, history: &Connection, questions: &Receiver<Question>) {
+    for question in questions {
+        // A caller that has gone wants no answer.
+        match question {
+            Question::List(filter, answer) => {
+                let _ = answer.send(tables::list(queue, filter).map_err(fault_of_failure));
+            }
+            Question::Users(answer) => {
+                let _ = answer.send(users(queue).map_err(|error| tables::fault_of(&error)));
+            }
+            Question::Value(key, answer) => {
+                let _ = answer.send(value(queue, key).map_err(|error| tables::fault_of(&error)));
+            }
+            Question::Events(text, limit, answer) => {
+                let _ = answer.send(events(history, &text, limit).map_err(|error| tables::fault_of(&error)));
+            }
+            Question::Stop => return,
+        }
+    }
+}
+
+fn users(queue: &Connection) -> rusqlite::Result<Vec<User>> {
+    let mut statement =
+        queue.prepare_cached("SELECT name, password_hash, created FROM user ORDER BY name")?;
+    let rows = statement.query_map([], |row| {
+        Ok(User { name: row.get(0)?, password_hash: row.get(1)?, created: Timestamp(row.get(2)?) })
+    })?;
+    rows.collect()
+}
+
+fn value(queue: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
+    let mut statement = queue.prepare_cached("SELECT value FROM value WHERE key = ?1")?;
+    statement.query_map([key], |row| row.get(0))?.next().transpose()
+}
+
+fn events(history: &Connection, text: &str, limit: usize) -> rusqlite::Result<Vec<HistoryEvent>> {
+    let mut statement = history.prepare_cached(
+        "SELECT at, session, message, kind, sender, recipient, blame, detail FROM event
+         WHERE ?1 = '' OR instr(lower(session), ?1) OR instr(message, ?1) OR instr(lower(sender), ?1)
+               OR instr(lower(recipient), ?1)
+         ORDER BY id DESC LIMIT ?2",
+    )?;
+    let limit = i64::try_from(crate::limit_of(limit)).unwrap_or(i64::MAX);
+    let rows = statement.query_map(params![text.to_ascii_lowercase(), limit], event)?;
+    rows.collect()
+}
+
+fn event(row: &Row<'_>) -> rusqlite::Result<HistoryEvent> {
+    Ok(HistoryEvent {
+        at: Timestamp(row.get(0)?),
+        session: row.get(1)?,
+        message: row.get::<_, Option<String>>(2)?.and_then(|id| id.parse().ok()),
+        kind: row.get(3)?,
+        sender: row.get(4)?,
+        recipient: row.get(5)?,
+        blame: row.get(6)?,
+        detail: row.get(7)?,
+    })
+}

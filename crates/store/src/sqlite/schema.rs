@@ -1,0 +1,140 @@
+//! Opening the databases: pragmas, numbered forward-only migrations, the copy before each.
+//!
+//! A schema newer than this program is refused in words, never touched. Proof: the tests below.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::OpenFault;
+
+/// Migrations of `queue.db`; the n-th makes version n. A change is a new file, never an edit.
+pub const QUEUE: &[&str] = &[include_str!("migrations/queue_0001.sql")];
+/// Migrations of `history.db`.
+pub const HISTORY: &[&str] = &[include_str!("migrations/history_0001.sql")];
+
+/// Opens a database to write. `synchronous`: FULL makes each commit durable (in WAL mode nothing less does).
+pub fn open(path: &Path, synchronous: &str, migrations: &[&str]) -> Result<Connection, OpenFault> {
+    let fault =
+        |error: rusqlite::Error| OpenFault::Database { path: path.to_owned(), error: error.to_string() };
+    let mut connection = connect(path, synchronous).map_err(fault)?;
+    migrate(&mut connection, path, migrations, fault)?;
+    Ok(connection)
+}
+
+/// A connection to write with.
+pub fn connect(path: &Path, synchronous: &str) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, OpenFlags::default())?;
+    // auto_vacuum can be chosen only before the first table. Checkpoints are the writer's business.
+    connection.execute_batch(&format!(
+        "PRAGMA busy_timeout = 5000;
+         PRAGMA auto_vacuum = INCREMENTAL;
+         PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = {synchronous};
+         PRAGMA cache_size = -3072;
+         PRAGMA foreign_keys = OFF;"
+    ))?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+/// A connection that only reads.
+pub fn connect_to_read(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection
+        .execute_batch("PRAGMA busy_timeout = 5000; PRAGMA cache_size = -1024; PRAGMA query_only = ON;")?;
+    Ok(connection)
+}
+
+fn migrate(
+    connection: &mut Connection,
+    path: &Path,
+    migrations: &[&str],
+    fault: impl Fn(rusqlite::Error) -> OpenFault,
+) -> Result<(), OpenFault> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(&fault)?;
+    // Not ours, or damaged, if it is negative: refused like a later one.
+    let found = usize::try_from(found).unwrap_or(usize::MAX);
+    let known = migrations.len();
+    if found > known {
+        return Err(OpenFault::Newer { path: path.to_owned(), found, known });
+    }
+    if found > 0 && found < known {
+        copy(connection, path, found)?;
+    }
+    for (version, step) in (1i64..).zip(migrations).skip(found) {
+        let transaction = connection.transaction().map_err(&fault)?;
+        transaction.execute_batch(step).map_err(&fault)?;
+        transaction.pragma_update(None, "user_version", version).map_err(&fault)?;
+        transaction.commit().map_err(&fault)?;
+    }
+    Ok(())
+}
+
+/// Where the copy of a database of this version is kept.
+fn copy_path(path: &Path, version: usize) -> PathBuf {
+    path.with_extension(format!("db.v{version}"))
+}
+
+fn copy(connection: &Connection, path: &Path, version: usize) -> Result<(), OpenFault> {
+    let copy = copy_path(path, version);
+    let fault = |error: String| OpenFault::Disk { path: copy.clone(), error };
+    match std::fs::remove_file(&copy) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fault(error.to_string())),
+        _ => {}
+    }
+    connection
+        .execute("VACUUM INTO ?1", [copy.to_string_lossy()])
+        .map_err(|error| fault(error.to_string()))?;
+    tracing::info!(copy = %copy.display(), "kept a copy of the database before changing its schema");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: &str = "CREATE TABLE note (text TEXT NOT NULL) STRICT;";
+    const SECOND: &str = "ALTER TABLE note ADD COLUMN at INTEGER NOT NULL DEFAULT 7;";
+
+    #[test]
+    fn an_older_database_is_copied_then_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("queue.db");
+        let old = open(&path, "FULL", &[FIRST]).unwrap();
+        old.execute("INSERT INTO note VALUES ('kept')", []).unwrap();
+        drop(old);
+        let new = open(&path, "FULL", &[FIRST, SECOND]).unwrap();
+        let row: (String, i64) =
+            new.query_row("SELECT text, at FROM note", [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        assert_eq!(row, ("kept".to_owned(), 7));
+        let copy = connect_to_read(&copy_path(&path, 1)).unwrap();
+        let text: String = copy.query_row("SELECT * FROM note", [], |row| row.get(0)).unwrap();
+        assert_eq!(text, "kept");
+    }
+
+    #[test]
+    fn a_newer_database_is_refused_in_words_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("queue.db");
+        drop(open(&path, "FULL", &[FIRST, SECOND]).unwrap());
+        let refusal = open(&path, "FULL", &[FIRST]).unwrap_err();
+        assert!(refusal.to_string().contains("version 2"), "{refusal}");
+        open(&path, "FULL", &[FIRST, SECOND]).unwrap();
+    }
+
+    #[test]
+    fn tables_are_strict_and_space_can_be_given_back() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, migrations) in [("queue.db", QUEUE), ("history.db", HISTORY)] {
+            let connection = open(&dir.path().join(name), "FULL", migrations).unwrap();
+            let vacuum: i64 = connection.pragma_query_value(None, "auto_vacuum", |row| row.get(0)).unwrap();
+            assert_eq!(vacuum, 2);
+            let lax: i64 = connection
+                .query_row("SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND strict = 0 AND name NOT LIKE 'sqlite_%'", [], |row| row.get(0))
+                .unwrap();
+            assert_eq!(lax, 0);
+        }
+    }
+}

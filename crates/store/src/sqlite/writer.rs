@@ -1,0 +1,654 @@
+//! The one writer: takes everything that waits, writes it together, answers all (group commit, no added delay).
+//!
+//! A batch is: records appended to the segment, one sync of it, one transaction, its commit, then the answers.
+//! Promise 1: nothing is answered `Ok` before the commit. After a failed sync that segment, after a failed commit that
+//! connection, is never used again. Proof: `tests/store/crash.rs`, `tests/store/conformance.rs`.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use rusqlite::{Connection, params};
+use tokio::sync::oneshot;
+use vouchsafe_core::ports::{Delivery, QueueAction, QueueFilter, RecipientOutcome, StoreFault, User};
+use vouchsafe_core::{MessageId, RouteKey, Timestamp};
+
+use super::body::Opened;
+use super::incoming::Incoming;
+use super::record::Record;
+use super::segment::{self, Segments};
+use super::shared::Shared;
+use super::tables::{self, Changes, Failure, Whereabouts, fault_of};
+use super::{fault_of_io, schema};
+use crate::Claims;
+use crate::disk::{Commit, Disk};
+
+/// Requests taken together at most: bounds a transaction, and the time until the first of it is answered.
+const BATCH: usize = 512;
+/// Transactions after which the WAL is checkpointed. A transaction writes 10 to 30 pages: about 16 MB.
+const CHECKPOINT_AFTER: u32 = 192;
+/// Octets copied forward in one transaction.
+const MOVE_BATCH: u64 = 4 << 20;
+
+/// Where an answer goes; the caller may have left.
+pub type Answer<T> = oneshot::Sender<Result<T, StoreFault>>;
+
+/// What callers want of the writer.
+pub enum Request {
+    /// Queue a message.
+    Accept {
+        /// The message.
+        incoming: Box<Incoming>,
+        /// Return its deliveries claimed.
+        claim: bool,
+        /// The answer.
+        answer: Answer<Claims<Arc<Shared>>>,
+    },
+    /// End an attempt.
+    Settle {
+        /// What happened.
+        settling: Box<Settling>,
+        /// The answer.
+        answer: Answer<()>,
+    },
+    /// Act on the queue by hand.
+    Act {
+        /// On what.
+        filter: QueueFilter,
+        /// What.
+        action: QueueAction,
+        /// Now.
+        now: Timestamp,
+        /// The answer: deliveries changed.
+        answer: Answer<u64>,
+    },
+    /// Change a user or a value.
+    Set(Setting, Answer<()>),
+    /// Claim what is due.
+    Claim {
+        /// Now.
+        now: Timestamp,
+        /// At most so many.
+        max: usize,
+        /// Routes to leave alone.
+        busy: Vec<RouteKey>,
+        /// The answer.
+        answer: Answer<Claims<Arc<Shared>>>,
+    },
+    /// Find and open a body.
+    Open(MessageId, Answer<Opened>),
+    /// Housekeeping.
+    Maintain(u64, Answer<()>),
+    /// The store is being dropped.
+    Stop,
+}
+
+/// A settlement, its notices made ready.
+pub struct Settling {
+    /// The delivery.
+    pub delivery: i64,
+    /// Outcomes.
+    pub outcomes: Vec<RecipientOutcome>,
+    /// Next attempt.
+    pub next_due: Timestamp,
+    /// Attempts to record.
+    pub attempts: u32,
+    /// Notices.
+    pub notices: Vec<Incoming>,
+}
+
+/// A change of what is small.
+pub enum Setting {
+    /// Add or replace.
+    PutUser(User),
+    /// Remove.
+    RemoveUser(String),
+    /// Set.
+    PutValue(&'static str, String),
+}
+
+/// A change, applied in the open transaction, and who waits for its commit.
+enum Waiting {
+    Accept {
+        files: Option<String>,
+        answer: Answer<Claims<Arc<Shared>>>,
+        result: Result<Vec<Delivery>, StoreFault>,
+    },
+    Unit {
+        files: Vec<String>,
+        adopted: bool,
+        answer: Answer<()>,
+        result: Result<(), StoreFault>,
+    },
+    Count {
+        answer: Answer<u64>,
+        result: Result<u64, StoreFault>,
+    },
+}
+
+/// A transaction that failed.
+struct Lost {
+    fault: StoreFault,
+    /// The commit may have reached the disk all the same.
+    in_doubt: bool,
+}
+
+/// The writer's thread.
+pub struct Writer {
+    /// `queue.db`, to write.
+    pub connection: Connection,
+    /// Path of `queue.db`.
+    pub database: PathBuf,
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// Folder of large bodies.
+    pub bodies: PathBuf,
+    /// Segments.
+    pub segments: Segments,
+    /// Shared with the callers.
+    pub shared: Arc<Shared>,
+    /// Id of the next delivery.
+    pub next_delivery: i64,
+    /// Transactions since the last checkpoint.
+    pub uncheckpointed: u32,
+}
+
+impl Writer {
+    /// Works until told to stop, or until every caller has gone.
+    pub fn run(mut self, requests: &Receiver<Request>) {
+        let mut batch = Vec::new();
+        while let Ok(request) = requests.recv() {
+            batch.push(request);
+            while batch.len() < BATCH {
+                let Ok(request) = requests.try_recv() else { break };
+                batch.push(request);
+            }
+            let stop = batch.iter().any(|request| matches!(request, Request::Stop));
+            self.work(std::mem::take(&mut batch));
+            if stop {
+                break;
+            }
+        }
+    }
+
+    fn work(&mut self, mut batch: Vec<Request>) {
+        let stored = self.append(&mut batch);
+        let (writes, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_write);
+        if !writes.is_empty() {
+            self.write(writes, stored);
+        }
+        for request in others {
+            self.serve(request);
+        }
+        if self.uncheckpointed >= CHECKPOINT_AFTER {
+            self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)");
+        }
+    }
+
+    /// Appends all records of the batch and syncs them. On a fault the requests that have records are to be refused.
+    fn append(&mut self, batch: &mut [Request]) -> Result<(), StoreFault> {
+        let mut records: Vec<&mut Record> =
+            batch.iter_mut().flat_map(incomings).filter_map(Incoming::record).collect();
+        if records.is_empty() {
+            return Ok(());
+        }
+        let places = self.segments.append(&mut records).map_err(|error| {
+            tracing::error!(%error, "a segment cannot be written; it is taken out of use");
+            fault_of_io("segment", &error)
+        })?;
+        let small = batch.iter_mut().flat_map(incomings).filter(|incoming| incoming.file().is_none());
+        for (incoming, place) in small.zip(places) {
+            incoming.set_place(place);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, writes: Vec<Request>, stored: Result<(), StoreFault>) {
+        let mut changes = Changes::default();
+        let mut waiting = Vec::with_capacity(writes.len());
+        let committed = self.transact(writes, &stored, &mut changes, &mut waiting);
+        if let Err(lost) = &committed {
+            tracing::error!(fault = %lost.fault, "a transaction has been rolled back");
+            for wait in &mut waiting {
+                wait.spoil(lost);
+            }
+            // Rows that may be there after the next start keep their segment.
+            let born = std::mem::take(&mut changes).born;
+            changes.born.extend(born.into_iter().filter(|_| lost.in_doubt));
+            self.reconnect();
+        }
+        for place in &changes.born {
+            self.segments.born(*place);
+        }
+        for (segment, len) in &changes.died {
+            self.segments.died(*segment, *len);
+        }
+        if !changes.index.is_empty() {
+            let mut index = self.shared.index();
+            for effect in &changes.index {
+                index.apply(effect);
+            }
+        }
+        let mut files = changes.files;
+        for wait in waiting {
+            wait.answer(&self.shared, &mut files);
+        }
+        // After the answers: nobody waits for it, and what a crash leaves is removed at the next start.
+        for file in files {
+            let _ = self.disk.remove(&self.bodies.join(file));
+        }
+        if !changes.died.is_empty() {
+            self.segments.sweep();
+        }
+    }
+
+    /// One transaction for all of them. `waiting` has an entry for each, even if the transaction fails.
+    fn transact(
+        &mut self,
+        writes: Vec<Request>,
+        stored: &Result<(), StoreFault>,
+        changes: &mut Changes,
+        waiting: &mut Vec<Waiting>,
+    ) -> Result<(), Lost> {
+        let mut broken =
+            self.connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| fault_of(&error)).err();
+        for mut request in writes {
+            let refused = match (&broken, stored) {
+                (Some(fault), _) => Some(fault.clone()),
+                (None, Err(fault)) if has_record(&mut request) => Some(fault.clone()),
+                _ => None,
+            };
+            if let Err(fault) = self.apply(request, refused, changes, waiting) {
+                broken = Some(fault);
+            }
+        }
+        let committed = match broken {
+            Some(fault) => Err(Lost { fault, in_doubt: false }),
+            None => self.commit().map_err(|fault| {
+                let in_doubt = !matches!(fault, StoreFault::Full(_));
+                Lost { fault, in_doubt }
+            }),
+        };
+        self.uncheckpointed += 1;
+        if committed.is_err() && !self.connection.is_autocommit() {
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+        committed
+    }
+
+    fn commit(&mut self) -> Result<(), StoreFault> {
+        self.disk.commit(Commit::Before).map_err(|error| fault_of_io("commit", &error))?;
+        self.connection.execute_batch("COMMIT").map_err(|error| fault_of(&error))?;
+        self.disk.commit(Commit::After).map_err(|error| fault_of_io("commit", &error))
+    }
+
+    /// Applies one change, unless it is refused already. An error ends the transaction.
+    fn apply(
+        &mut self,
+        request: Request,
+        refused: Option<StoreFault>,
+        changes: &mut Changes,
+        waiting: &mut Vec<Waiting>,
+    ) -> Result<(), StoreFault> {
+        match request {
+            Request::Accept { mut incoming, claim, answer } => {
+                let done = match refused {
+                    Some(fault) => Ok(Err(fault)),
+                    None => sort(self.accept(&mut incoming, claim, changes)),
+                };
+                let (result, broken) = split(done);
+                let files = incoming.file().map(str::to_owned);
+                waiting.push(Waiting::Accept { files, answer, result });
+                broken
+            }
+            Request::Settle { settling, answer } => {
+                let mut settling = *settling;
+                let files = settling.notices.iter().filter_map(Incoming::file).map(str::to_owned).collect();
+                let done = match refused {
+                    Some(fault) => Ok(Err(fault)),
+                    None => sort(self.settle(&mut settling, changes)),
+                };
+                let (result, broken) = split(done);
+                let adopted = matches!(result, Ok(true));
+                waiting.push(Waiting::Unit { files, adopted, answer, result: result.map(drop) });
+                broken
+            }
+            Request::Act { filter, action, now, answer } => {
+                let done = match refused {
+                    Some(fault) => Ok(Err(fault)),
+                    None => sort(self.act(filter, action, now, changes)),
+                };
+                let (result, broken) = split(done);
+                waiting.push(Waiting::Count { answer, result });
+                broken
+            }
+            Request::Set(setting, answer) => {
+                let done = match refused {
+                    Some(fault) => Ok(Err(fault)),
+                    None => sort(set(&self.connection, setting)),
+                };
+                let (result, broken) = split(done);
+                waiting.push(Waiting::Unit { files: Vec::new(), adopted: false, answer, result });
+                broken
+            }
+            Request::Claim { .. } | Request::Open(..) | Request::Maintain(..) | Request::Stop => Ok(()),
+        }
+    }
+
+    fn accept(
+        &mut self,
+        incoming: &mut Incoming,
+        claim: bool,
+        changes: &mut Changes,
+    ) -> Result<Vec<Delivery>, Failure> {
+        let first = self.next_delivery;
+        self.next_delivery += incoming.branches.len() as i64;
+        tables::insert(&self.connection, incoming, first, claim, changes)
+    }
+
+    /// True if it was recorded; false if the delivery was deleted by hand during the attempt: then nothing is, and no
+    /// notice is sent.
+    fn settle(&mut self, settling: &mut Settling, changes: &mut Changes) -> Result<bool, Failure> {
+        let id = settling.delivery;
+        let mark = changes.mark();
+        let savepoint = !settling.notices.is_empty();
+        if savepoint {
+            self.connection.execute_batch("SAVEPOINT settlement")?;
+        }
+        let outcomes = std::mem::take(&mut settling.outcomes);
+        let mut result =
+            tables::settle(&self.connection, id, outcomes, settling.next_due, settling.attempts, changes)
+                .map(|()| true);
+        if matches!(result, Err(Failure::Request(StoreFault::Missing(_))))
+            && self.shared.index().schedule.is_claimed(id)
+        {
+            changes.index.push(super::shared::Effect::ClaimEnded { id });
+            result = Ok(false);
+        }
+        if matches!(result, Ok(true)) {
+            for notice in &mut settling.notices {
+                if let Err(failure) = self.accept(notice, false, changes) {
+                    result = Err(failure);
+                    break;
+                }
+            }
+        }
+        if savepoint {
+            if result.is_err() {
+                changes.rewind(mark);
+                self.connection.execute_batch("ROLLBACK TO settlement")?;
+            }
+            self.connection.execute_batch("RELEASE settlement")?;
+        }
+        result
+    }
+
+    fn act(
+        &mut self,
+        filter: QueueFilter,
+        action: QueueAction,
+        now: Timestamp,
+        changes: &mut Changes,
+    ) -> Result<u64, Failure> {
+        let shared = self.shared.clone();
+        let claimed = move |id| shared.index().schedule.is_claimed(id);
+        tables::act(&self.connection, filter, action, now, claimed, changes)
+    }
+
+    /// What does not change the queue, after what does.
+    fn serve(&mut self, request: Request) {
+        match request {
+            Request::Claim { now, max, busy, answer } => {
+                let result = self.claim(now, max, &busy);
+                // A caller that has gone gives its claims back: the answer is dropped.
+                let _ = answer.send(result);
+            }
+            Request::Open(message, answer) => {
+                let _ = answer.send(self.open(message));
+            }
+            Request::Maintain(budget, answer) => {
+                let _ = answer.send(self.maintain(budget));
+            }
+            _ => {}
+        }
+    }
+
+    fn claim(
+        &mut self,
+        now: Timestamp,
+        max: usize,
+        busy: &[RouteKey],
+    ) -> Result<Claims<Arc<Shared>>, StoreFault> {
+        let ids = self.shared.index().schedule.claim(now, max, busy);
+        let mut deliveries = Vec::with_capacity(ids.len());
+        for (at, &id) in ids.iter().enumerate() {
+            match tables::load(&self.connection, id) {
+                Ok(delivery) => deliveries.extend(delivery),
+                Err(failure) => {
+                    let mut index = self.shared.index();
+                    for id in &ids[at..] {
+                        index.schedule.unclaim(*id);
+                    }
+                    drop(index);
+                    drop(Claims::new(deliveries, self.shared.clone()));
+                    return Err(fault_of_failure(failure));
+                }
+            }
+        }
+        Ok(Claims::new(deliveries, self.shared.clone()))
+    }
+
+    /// Opened here, so that a segment found is not removed before it is open.
+    fn open(&self, message: MessageId) -> Result<Opened, StoreFault> {
+        let found = tables::find_body(&self.connection, message).map_err(fault_of_failure)?;
+        match found.ok_or_else(|| StoreFault::Missing(format!("message {message}")))? {
+            Whereabouts::Segment(place) => {
+                let file = self.segments.open_segment(place.segment);
+                let file = file.map_err(|error| lost(message, &error))?;
+                Ok(Opened::Record { file, place, message })
+            }
+            Whereabouts::File { name, len, crc, head } => {
+                let file = self.disk.open(&self.bodies.join(name));
+                let file = file.map_err(|error| lost(message, &error))?;
+                Ok(Opened::File { file, len, crc, head: head.into(), message })
+            }
+        }
+    }
+
+    fn maintain(&mut self, budget: u64) -> Result<(), StoreFault> {
+        self.segments.sweep();
+        let sparse = self.segments.sparse(budget);
+        let rows = tables::in_segments(&self.connection, &sparse).map_err(|error| fault_of(&error))?;
+        let mut moving = Vec::new();
+        let mut octets = 0;
+        for (message, place) in rows {
+            let file = self.segments.open_segment(place.segment);
+            let content = file.and_then(|file| segment::read(&*file, place));
+            let content = content.map_err(|error| fault_of_io("segment", &error))?;
+            let Some(record) = content.filter(|content| content.id == message).and_then(segment::again)
+            else {
+                tracing::error!(%message, segment = place.segment, "a record does not match its checksum; it stays");
+                continue;
+            };
+            octets += place.len;
+            moving.push((message, place, record));
+            if octets >= MOVE_BATCH {
+                self.move_forward(std::mem::take(&mut moving))?;
+                octets = 0;
+            }
+        }
+        self.move_forward(moving)?;
+        let tidied = self.connection.execute_batch("PRAGMA incremental_vacuum(1024)");
+        tidied.map_err(|error| fault_of(&error))?;
+        self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)");
+        Ok(())
+    }
+
+    /// Copies records into the current segment, syncs, points their rows there, and removes what became empty.
+    fn move_forward(
+        &mut self,
+        mut moving: Vec<(MessageId, segment::Place, Record)>,
+    ) -> Result<(), StoreFault> {
+        if moving.is_empty() {
+            return Ok(());
+        }
+        let mut records: Vec<&mut Record> = moving.iter_mut().map(|(_, _, record)| record).collect();
+        let places = self.segments.append(&mut records).map_err(|error| fault_of_io("segment", &error))?;
+        let moved = self.connection.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
+            moving
+                .iter()
+                .zip(&places)
+                .try_for_each(|((message, _, _), to)| tables::moved(&self.connection, *message, *to))
+        });
+        let committed = moved.map_err(|error| fault_of(&error)).and_then(|()| self.commit());
+        for place in places {
+            self.segments.born(place);
+        }
+        if let Err(fault) = committed {
+            // The rows may say either place: both segments stay until the next start.
+            if !self.connection.is_autocommit() {
+                let _ = self.connection.execute_batch("ROLLBACK");
+            }
+            self.reconnect();
+            return Err(fault);
+        }
+        for (_, from, _) in &moving {
+            self.segments.died(from.segment, from.len);
+        }
+        self.segments.sweep();
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, pragma: &str) {
+        self.uncheckpointed = 0;
+        if let Err(error) = self.connection.execute_batch(pragma) {
+            tracing::warn!(%error, "the write-ahead log cannot be checkpointed now");
+        }
+    }
+
+    /// After a failed commit the connection is not trusted any more.
+    fn reconnect(&mut self) {
+        match schema::connect(&self.database, "FULL") {
+            Ok(connection) => self.connection = connection,
+            Err(error) => tracing::error!(%error, "the database cannot be opened again"),
+        }
+    }
+}
+
+impl Waiting {
+    fn spoil(&mut self, lost: &Lost) {
+        let Lost { fault, in_doubt } = lost;
+        match self {
+            Waiting::Accept { files, result, .. } => {
+                *result = Err(fault.clone());
+                files.take_if(|_| *in_doubt);
+            }
+            Waiting::Unit { adopted, result, .. } => {
+                *result = Err(fault.clone());
+                *adopted = *in_doubt;
+            }
+            Waiting::Count { result, .. } => *result = Err(fault.clone()),
+        }
+    }
+
+    /// Answers; adds the files that nobody has adopted to `orphans`. If the caller has gone, its claims are given
+    /// back when the answer is dropped.
+    fn answer(self, shared: &Arc<Shared>, orphans: &mut Vec<String>) {
+        match self {
+            Waiting::Accept { files, answer, result } => {
+                if result.is_err() {
+                    orphans.extend(files);
+                }
+                let _ = answer.send(result.map(|deliveries| Claims::new(deliveries, shared.clone())));
+            }
+            Waiting::Unit { files, adopted, answer, result } => {
+                if !adopted {
+                    orphans.extend(files);
+                }
+                let _ = answer.send(result);
+            }
+            Waiting::Count { answer, result } => {
+                let _ = answer.send(result);
+            }
+        }
+    }
+}
+
+fn is_write(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Accept { .. } | Request::Settle { .. } | Request::Act { .. } | Request::Set(..)
+    )
+}
+
+/// The messages that a request brings.
+fn incomings(request: &mut Request) -> Vec<&mut Incoming> {
+    match request {
+        Request::Accept { incoming, .. } => vec![incoming],
+        Request::Settle { settling, .. } => settling.notices.iter_mut().collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn has_record(request: &mut Request) -> bool {
+    incomings(request).into_iter().any(|incoming| incoming.record().is_some())
+}
+
+fn set(connection: &Connection, setting: Setting) -> Result<(), Failure> {
+    match setting {
+        Setting::PutUser(user) => {
+            connection
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO user (name, password_hash, created) VALUES (?1, ?2, ?3)",
+                )?
+                .execute(params![user.name, user.password_hash, user.created.0])?;
+        }
+        Setting::RemoveUser(name) => {
+            let removed = connection.prepare_cached("DELETE FROM user WHERE name = ?1")?.execute([&name])?;
+            if removed == 0 {
+                return Err(Failure::Request(StoreFault::Missing(format!("user {name}"))));
+            }
+        }
+        Setting::PutValue(key, value) => {
+            connection
+                .prepare_cached("INSERT OR REPLACE INTO value (key, value) VALUES (?1, ?2)")?
+                .execute(params![key, value])?;
+        }
+    }
+    Ok(())
+}
+
+/// Outer: the transaction's fault. Inner: this request's.
+fn sort<T>(result: Result<T, Failure>) -> Result<Result<T, StoreFault>, StoreFault> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(Failure::Request(fault)) => Ok(Err(fault)),
+        Err(Failure::Database(error)) => Err(fault_of(&error)),
+    }
+}
+
+fn split<T>(
+    done: Result<Result<T, StoreFault>, StoreFault>,
+) -> (Result<T, StoreFault>, Result<(), StoreFault>) {
+    match done {
+        Ok(result) => (result, Ok(())),
+        Err(fault) => (Err(fault.clone()), Err(fault)),
+    }
+}
+
+/// The fault for a caller of a read.
+pub fn fault_of_failure(failure: Failure) -> StoreFault {
+    match failure {
+        Failure::Request(fault) => fault,
+        Failure::Database(error) => fault_of(&error),
+    }
+}
+
+/// A row names a file that is not there: as bad as a wrong checksum. Anything else may pass.
+fn lost(message: MessageId, error: &io::Error) -> StoreFault {
+    match error.kind() {
+        io::ErrorKind::NotFound => StoreFault::Corrupt(format!("message {message}: its body is gone")),
+        _ => fault_of_io("body", error),
+    }
+}
