@@ -173,6 +173,7 @@ pub fn envelope_to_json(envelope: &Envelope, meta: &Meta, due: i64) -> String {
             PermitReason::Authenticated => "authenticated",
             PermitReason::TrustedNetwork => "trusted network",
             PermitReason::OpenRelay => "open relay",
+            PermitReason::Notice => "notice",
         };
         (recipient, permit.route().to_string(), reason)
     });

@@ -1,5 +1,8 @@
 //! The store's tests: one suite that every implementation passes, and what only the disk can do wrong.
 
+// Helpers of tests are tests, which clippy cannot see here.
+#![allow(clippy::unwrap_used)]
+
 mod conformance;
 mod crash;
 mod given;
