@@ -1,0 +1,185 @@
+//! Whom a delegate knows, how it answers, where it draws its limits; and what it counts.
+
+use super::wording::Wording;
+use crate::fault::Fault;
+use crate::host::Faults;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// When an unknown recipient is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RefuseAt {
+    /// In reply to RCPT.
+    #[default]
+    Rcpt,
+    /// Taken at RCPT, refused in reply to the DATA command (`probe_to = "data"`).
+    Data,
+    /// Never: every address of our domains is taken (a catch-all, or a server that refuses after the message).
+    Never,
+}
+
+/// Everything that can be set. Start with [`Behaviour::new`] and change fields.
+#[derive(Clone, Debug)]
+pub struct Behaviour {
+    /// Its name in banner and EHLO.
+    pub hostname: String,
+    /// Logins (any case) and passwords; for XOAUTH2 and OAUTHBEARER the password is the token.
+    pub users: BTreeMap<String, String>,
+    /// Recipients that exist, in lower case.
+    pub known: BTreeSet<String>,
+    /// Domains it takes mail for, in lower case; others are `550 5.7.1` unless `relays`.
+    pub domains: BTreeSet<String>,
+    /// Trusts us too much: 250 for any foreign domain.
+    pub relays: bool,
+    /// In whose words it refuses.
+    pub wording: Wording,
+    /// When it refuses unknown recipients.
+    pub refuse_at: RefuseAt,
+    /// Mechanisms announced before TLS; only looked at where `tls` is set.
+    pub mechanisms_before_tls: Vec<String>,
+    /// Mechanisms announced under TLS, or always without `tls`. Empty: no AUTH.
+    pub mechanisms: Vec<String>,
+    /// Further EHLO lines. PIPELINING only works as such when it stands here; a fake never minds being pipelined to.
+    pub extensions: Vec<String>,
+    /// STARTTLS with this configuration.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// TLS from the first octet instead.
+    pub implicit_tls: bool,
+    /// RCPT only after a login.
+    pub login_required: bool,
+    /// Wait before a refused login or recipient.
+    pub tarpit: Duration,
+    /// Wait before an answer about `slow@`.
+    pub slow: Duration,
+    /// Wrong logins in a connection, after which it is closed.
+    pub max_bad_logins: Option<u32>,
+    /// Refusals in a connection, after which it is closed.
+    pub max_errors: Option<u32>,
+    /// Connections from one address; more are greeted with 421.
+    pub max_connections: Option<u32>,
+    /// Recipients in a transaction; more are `452 4.5.3`.
+    pub max_recipients: Option<u32>,
+    /// Faults on order.
+    pub faults: Vec<Fault>,
+}
+
+impl Behaviour {
+    /// A well-behaved server of this name that knows nobody yet; offers PLAIN and LOGIN.
+    pub fn new(hostname: &str) -> Behaviour {
+        Behaviour {
+            hostname: hostname.to_owned(),
+            users: BTreeMap::new(),
+            known: BTreeSet::new(),
+            domains: BTreeSet::new(),
+            relays: false,
+            wording: Wording::Plain,
+            refuse_at: RefuseAt::Rcpt,
+            mechanisms_before_tls: Vec::new(),
+            mechanisms: vec!["PLAIN".to_owned(), "LOGIN".to_owned()],
+            extensions: ["PIPELINING", "SIZE", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"]
+                .map(str::to_owned)
+                .into(),
+            tls: None,
+            implicit_tls: false,
+            login_required: false,
+            tarpit: Duration::ZERO,
+            slow: Duration::from_secs(10),
+            max_bad_logins: None,
+            max_errors: None,
+            max_connections: None,
+            max_recipients: None,
+            faults: Vec::new(),
+        }
+    }
+    /// Exchange as FACTS section 2 has it: its words, LOGIN only under TLS, 5 s tarpit, its limits.
+    pub fn exchange(hostname: &str) -> Behaviour {
+        Behaviour {
+            wording: Wording::Exchange,
+            mechanisms_before_tls: vec!["NTLM".to_owned()],
+            mechanisms: vec!["NTLM".to_owned(), "LOGIN".to_owned()],
+            tarpit: Duration::from_secs(5),
+            max_bad_logins: Some(3),
+            max_errors: Some(5),
+            max_connections: Some(20),
+            max_recipients: Some(200),
+            ..Behaviour::new(hostname)
+        }
+    }
+    /// Adds a login.
+    pub fn user(mut self, name: &str, password: &str) -> Behaviour {
+        self.users.insert(name.to_lowercase(), password.to_owned());
+        self
+    }
+    /// Adds a recipient that exists, and its domain.
+    pub fn recipient(mut self, address: &str) -> Behaviour {
+        let address = address.to_lowercase();
+        if let Some((_, domain)) = address.rsplit_once('@') {
+            self.domains.insert(domain.to_owned());
+        }
+        self.known.insert(address);
+        self
+    }
+    /// Adds a fault.
+    pub fn fault(mut self, fault: Fault) -> Behaviour {
+        self.faults.push(fault);
+        self
+    }
+}
+
+impl Faults for Behaviour {
+    fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+}
+
+/// What a delegate has seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Connections, refused ones included.
+    pub connections: u64,
+    /// Connections open now.
+    pub open: u64,
+    /// The most that were open at once.
+    pub peak: u64,
+    /// Connections refused for `max_connections`.
+    pub over_connections: u64,
+    /// Connections that this fake closed for a limit.
+    pub closed_by_limit: u64,
+    /// Handshakes done.
+    pub tls: u64,
+    /// Logins taken.
+    pub logins_good: u64,
+    /// Logins refused with 535.
+    pub logins_bad: u64,
+    /// A password seen outside TLS although TLS is offered.
+    pub logins_in_clear: u64,
+    /// MAIL commands.
+    pub mails: u64,
+    /// RCPT commands.
+    pub recipients: u64,
+    /// RCPT answered with 2yz.
+    pub recipients_good: u64,
+    /// RCPT answered with 5yz.
+    pub recipients_bad: u64,
+    /// RSET commands.
+    pub resets: u64,
+    /// DATA commands. Only `probe_to = "data"` may send one, after which it must close on 354.
+    pub data_commands: u64,
+    /// Octets of a message, and BDAT commands: never right.
+    pub violations: u64,
+    /// The last name given in EHLO.
+    pub greeted_as: String,
+    /// The last reverse path.
+    pub reverse_path: String,
+    /// XCLIENT commands, as they came.
+    pub xclient: Vec<String>,
+}
+
+impl Counters {
+    pub(super) fn connected(&mut self) {
+        self.connections += 1;
+        self.open += 1;
+        self.peak = self.peak.max(self.open);
+    }
+}
