@@ -124,6 +124,11 @@ impl SimDisk {
         state.plan = Some((state.calls + n, trouble));
     }
 
+    /// Trouble that has not come yet never comes.
+    pub fn calm(&self) {
+        self.lock().plan = None;
+    }
+
     /// From now on every file's sync fails.
     pub fn break_syncs(&self, broken: bool) {
         self.lock().broken_syncs = broken;
@@ -331,9 +336,14 @@ impl Disk for SimDisk {
         Ok(if state.full { 0 } else { 1 << 40 })
     }
 
-    fn commit(&self, _moment: Commit) -> io::Result<()> {
+    fn commit(&self, moment: Commit) -> io::Result<()> {
         let mut state = self.lock();
-        if state.call(false)? { Err(dead()) } else { Ok(()) }
+        match (state.call(false), moment) {
+            (Ok(true), _) => Err(dead()),
+            // What is committed cannot fail any more: only death can come between it and the answer.
+            (Err(_), Commit::After) if !state.crashed => Ok(()),
+            (result, _) => result.map(drop),
+        }
     }
 }
 

@@ -33,7 +33,7 @@ fn memory() -> Given {
 }
 
 fn sqlite() -> Given {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let disk = SimDisk::new();
     let store: Arc<SqliteStore> = open(dir.path(), Arc::new(disk.clone()));
     Given { store, set_full: Box::new(move |full| disk.set_full(full)), _dir: Some(dir) }

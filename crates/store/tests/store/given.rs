@@ -25,6 +25,11 @@ pub fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
+/// A folder for the databases; in memory where there is one, since what is tested is not SQLite's own syncs.
+pub fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 pub fn mail(from: &str) -> MailFrom {
     MailFrom {
         reverse_path: match from {
