@@ -1,0 +1,97 @@
+//! The real peers that the tests talk to, from Debian's packages. Nothing is done where all are in place.
+//!
+//! Only programs are wanted: the tests bring their own settings, folders and ports, and start what they need.
+
+use crate::run::shown;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Program and the package that has it.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("postfix", "postfix"),
+    ("dovecot", "dovecot-core"),
+    ("swaks", "swaks"),
+    ("strace", "strace"),
+    ("python3", "python3"),
+];
+
+/// Folders beside PATH: a plain user's has no `sbin`.
+const SBIN: &[&str] = &["/usr/local/sbin", "/usr/sbin", "/sbin"];
+
+/// Installs what the tests need.
+pub fn peers() -> Result<(), String> {
+    programs(&PROGRAMS.iter().map(|(program, _)| *program).collect::<Vec<_>>())
+}
+
+/// Installs what is missing of `wanted`; fails in words where that is not possible.
+pub fn programs(wanted: &[&str]) -> Result<(), String> {
+    let packages: Vec<&str> = PROGRAMS
+        .iter()
+        .filter(|(program, _)| wanted.contains(program) && !present(program))
+        .map(|(_, package)| *package)
+        .collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let list = packages.join(" ");
+    let advice = format!("the tests need {list}: run `apt-get install {list}` as root, then this again");
+    if !present("apt-get") {
+        return Err(format!("{advice} (no apt-get here: install them your system's way)"));
+    }
+    let sudo = !is_root();
+    if sudo && !can_sudo() {
+        return Err(format!("{advice} (we are neither root nor allowed to use sudo without a password)"));
+    }
+    // Postfix asks at its installation; this answer leaves it without settings, so that no service of the system starts.
+    preseed(sudo, "postfix postfix/main_mailer_type select No configuration")?;
+    shown(apt(sudo).arg("update").arg("-q"))?;
+    shown(apt(sudo).args(["install", "-q", "-y", "--no-install-recommends"]).args(&packages))
+        .map_err(|fault| format!("{fault}; {advice}"))?;
+    match PROGRAMS.iter().find(|(program, package)| packages.contains(package) && !present(program)) {
+        Some((program, package)) => Err(format!("{package} is installed, but {program} is not to be found")),
+        None => Ok(()),
+    }
+}
+
+fn present(program: &str) -> bool {
+    let path = std::env::var("PATH").unwrap_or_default();
+    path.split(':').chain(SBIN.iter().copied()).any(|folder| Path::new(folder).join(program).is_file())
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout.trim_ascii() == b"0")
+}
+
+fn can_sudo() -> bool {
+    let quiet =
+        Command::new("sudo").args(["-n", "true"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    quiet.is_ok_and(|status| status.success())
+}
+
+fn apt(sudo: bool) -> Command {
+    let mut command = as_root(sudo, "env");
+    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+    command
+}
+
+fn as_root(sudo: bool, program: &str) -> Command {
+    if !sudo {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.args(["-n", program]);
+    command
+}
+
+fn preseed(sudo: bool, answer: &str) -> Result<(), String> {
+    use std::io::Write;
+    let fault = |error: std::io::Error| format!("debconf-set-selections: {error}");
+    let mut child = as_root(sudo, "debconf-set-selections").stdin(Stdio::piped()).spawn().map_err(fault)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        writeln!(stdin, "{answer}").map_err(fault)?;
+    }
+    match child.wait().map_err(fault)?.success() {
+        true => Ok(()),
+        false => Err("debconf-set-selections did not take our answer for postfix".to_owned()),
+    }
+}
