@@ -1,0 +1,336 @@
+//! The command line: noun, then verb, then options. Shell completions and the man page are made from it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// SMTP gateway that asks your mail server before it says yes.
+#[derive(Debug, Parser)]
+#[command(name = "vouchsafe", version, about, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Cli {
+    /// Where the settings are.
+    #[command(flatten)]
+    pub place: Place,
+    /// Stable fields for scripts instead of text for people.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Where the settings, the queue and the running server's control socket are.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Place {
+    /// Settings file; without it the defaults hold.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Data directory; wins over the settings file.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway.
+    Serve(ServeArgs),
+    /// See it work: gateway, stand-in delegate and stand-in next hop on this machine.
+    Demo(DemoArgs),
+    /// Check the settings; tells every fault with its line.
+    Check(ServeArgs),
+    /// The settings in force, as a file, or explained.
+    #[command(subcommand)]
+    Settings(SettingsCommand),
+    /// What waits to be delivered.
+    #[command(subcommand)]
+    Queue(QueueCommand),
+    /// Local users.
+    #[command(subcommand)]
+    Users(UsersCommand),
+    /// The servers that are asked.
+    #[command(subcommand)]
+    Delegate(DelegateCommand),
+    /// Follow the dialogues of the running gateway; secrets are masked.
+    Trace(TraceArgs),
+    /// What became of a message, a sender, a recipient: newest first.
+    History(HistoryArgs),
+    /// How the running gateway fares.
+    Status,
+    /// Write shell completions.
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual page.
+    Man,
+}
+
+/// Settings without a file.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ServeArgs {
+    /// The mail server that knows users and recipients; 587 and 25 unless a port is given.
+    #[arg(long, value_name = "HOST[:PORT]", conflicts_with = "config")]
+    pub delegate: Option<String>,
+    /// Where accepted mail goes: spam filter, smart host or mail server.
+    #[arg(long, value_name = "HOST[:PORT]", conflicts_with = "config")]
+    pub next_hop: Option<String>,
+    /// A domain whose mail is taken from the Internet; repeatable.
+    #[arg(long = "domain", value_name = "NAME", conflicts_with = "config")]
+    pub domains: Vec<String>,
+}
+
+/// How the demo ends.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// End after the show instead of running on to play with.
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// `settings`
+#[derive(Debug, Subcommand)]
+pub enum SettingsCommand {
+    /// List the settings in force.
+    Show {
+        /// Only those that are not the default.
+        #[arg(long)]
+        changed: bool,
+        #[command(flatten)]
+        flags: ServeArgs,
+    },
+    /// Write a settings file that gives the settings in force.
+    Export {
+        #[command(flatten)]
+        flags: ServeArgs,
+    },
+    /// Explain every setting.
+    Reference,
+}
+
+/// `queue`
+#[derive(Debug, Subcommand)]
+pub enum QueueCommand {
+    /// List what waits, oldest first.
+    List {
+        /// Only mail held for you.
+        #[arg(long, conflicts_with = "pending")]
+        held: bool,
+        /// Only mail that will be tried.
+        #[arg(long)]
+        pending: bool,
+        /// Only mail whose sender or recipient holds this text.
+        #[arg(long, value_name = "TEXT")]
+        address: Option<String>,
+        /// At most this many.
+        #[arg(long, default_value_t = 1000)]
+        limit: usize,
+    },
+    /// Everything about one message.
+    Show {
+        /// Message id.
+        id: String,
+    },
+    /// Try now.
+    Retry(Which),
+    /// Keep, do not try.
+    Hold(Which),
+    /// Try what was held, now.
+    Release(Which),
+    /// Remove without a notice to anyone.
+    Delete {
+        #[command(flatten)]
+        which: Which,
+        /// Really, when more than named messages go.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Which messages an action is for.
+#[derive(Clone, Debug, Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).multiple(false))]
+pub struct Which {
+    /// Message ids.
+    #[arg(group = "which", value_name = "ID")]
+    pub ids: Vec<String>,
+    /// All mail whose sender or recipient holds this text.
+    #[arg(long, group = "which", value_name = "TEXT")]
+    pub address: Option<String>,
+    /// All mail.
+    #[arg(long, group = "which")]
+    pub all: bool,
+}
+
+/// `users`
+#[derive(Debug, Subcommand)]
+pub enum UsersCommand {
+    /// Add a user; the password is asked for, or read from standard input.
+    Add {
+        /// Login name.
+        name: String,
+    },
+    /// List the users.
+    List,
+    /// Change a password; it is asked for, or read from standard input.
+    Password {
+        /// Login name.
+        name: String,
+    },
+    /// Remove a user.
+    Remove {
+        /// Login name.
+        name: String,
+    },
+}
+
+/// `delegate`
+#[derive(Debug, Subcommand)]
+pub enum DelegateCommand {
+    /// Ask a delegate and show the whole dialogue.
+    #[command(subcommand)]
+    Test(DelegateTest),
+    /// What the running gateway remembers of recipients.
+    Verdicts {
+        /// Only addresses that hold this text.
+        #[arg(default_value = "", hide_default_value = true)]
+        search: String,
+    },
+    /// Make the running gateway ask again.
+    #[command(group = clap::ArgGroup::new("flushed").required(true).multiple(false))]
+    Flush {
+        /// An address, or @DOMAIN.
+        #[arg(group = "flushed", value_name = "ADDRESS")]
+        what: Option<String>,
+        /// Everything, what is known of logins too.
+        #[arg(long, group = "flushed")]
+        all: bool,
+    },
+}
+
+/// `delegate test`
+#[derive(Debug, Subcommand)]
+pub enum DelegateTest {
+    /// Is this login right? The password is asked for, or read from standard input.
+    Login {
+        /// Login name, as a mail client gives it.
+        name: String,
+        #[command(flatten)]
+        asked: Asked,
+    },
+    /// Does this recipient exist?
+    Recipient {
+        /// Address.
+        address: String,
+        #[command(flatten)]
+        asked: Asked,
+    },
+}
+
+/// Which delegate is asked.
+#[derive(Clone, Debug, Args)]
+pub struct Asked {
+    /// Name of the delegate, when there is more than one.
+    #[arg(long, value_name = "NAME", conflicts_with = "host")]
+    pub delegate: Option<String>,
+    /// A server that is not in the settings.
+    #[arg(long, value_name = "HOST[:PORT]", conflicts_with = "config")]
+    pub host: Option<String>,
+}
+
+/// `trace`
+#[derive(Clone, Debug, Args)]
+pub struct TraceArgs {
+    /// Only dialogues whose session, peer or text hold this.
+    #[arg(default_value = "", hide_default_value = true)]
+    pub search: String,
+    /// Only with these peers.
+    #[arg(long, value_enum)]
+    pub only: Option<TracePart>,
+}
+
+/// Whose dialogues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TracePart {
+    /// Clients.
+    Server,
+    /// Delegates.
+    Delegate,
+    /// Next hops.
+    NextHop,
+}
+
+/// `history`
+#[derive(Clone, Debug, Args)]
+pub struct HistoryArgs {
+    /// A session, a message id, or a part of an address; all without it.
+    #[arg(default_value = "", hide_default_value = true)]
+    pub search: String,
+    /// At most this many.
+    #[arg(long, default_value_t = 100)]
+    pub limit: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_words_of_the_manual_are_understood() {
+        for words in [
+            "serve --config f.toml",
+            "serve --data-dir d --delegate h:25 --next-hop n --domain a.example --domain b.example",
+            "demo --once",
+            "check --config f.toml --json",
+            "settings show --changed",
+            "settings export --delegate h --next-hop n",
+            "settings reference",
+            "queue list --held --json",
+            "queue show 0190",
+            "queue retry 0190 0191",
+            "queue hold --address @example.com",
+            "queue delete --all --yes",
+            "users add alice",
+            "users list --data-dir d",
+            "delegate test login alice",
+            "delegate test recipient a@example.com --host h:2525",
+            "delegate verdicts example.com",
+            "delegate flush @example.com",
+            "delegate flush --all",
+            "trace --only delegate",
+            "trace 192.0.2.7",
+            "history alice --limit 5",
+            "history",
+            "status --json",
+            "completions bash",
+            "man",
+        ] {
+            let all = std::iter::once("vouchsafe").chain(words.split(' '));
+            if let Err(e) = Cli::try_parse_from(all) {
+                panic!("{words}\n{e}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_misused_command_is_told() {
+        for words in [
+            "queue retry",
+            "delegate flush",
+            "queue retry 0190 --all",
+            "serve --config f --delegate h",
+            "users add",
+            "users add alice secret",
+            "queue list --held --pending",
+        ] {
+            let all = std::iter::once("vouchsafe").chain(words.split(' '));
+            assert!(Cli::try_parse_from(all).is_err(), "{words}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The command line. A command parses, asks `vouchsafe_gateway::control`, and shows the answer; it decides nothing
+//! about mail. `serve` and `demo` stand beside this folder.
+
+pub mod args;
+pub mod ask;
+pub mod check;
+pub mod delegate;
+pub mod failure;
+pub mod generated;
+pub mod history;
+pub mod load;
+pub mod output;
+pub mod password;
+pub mod queue;
+pub mod settings;
+pub mod status;
+pub mod trace;
+pub mod users;
+
+use std::io;
+
+use args::{Command, DemoArgs, Place, ServeArgs};
+use failure::Failure;
+use output::Output;
+
+/// What is left for `main`: commands that run a gateway.
+#[derive(Debug)]
+pub enum Run {
+    /// `serve`
+    Serve(Place, ServeArgs),
+    /// `demo`
+    Demo(DemoArgs),
+}
+
+/// Carries a command out, but for those that run a gateway.
+pub async fn carry_out(cli: args::Cli) -> Result<Option<Run>, Failure> {
+    let (place, stdout) = (cli.place, &mut io::stdout());
+    let out = &mut Output { json: cli.json, to: stdout };
+    match cli.command {
+        Command::Serve(flags) => return Ok(Some(Run::Serve(place, flags))),
+        Command::Demo(demo) => return Ok(Some(Run::Demo(demo))),
+        Command::Check(flags) => check::run(&place, &flags, out)?,
+        Command::Settings(command) => settings::run(&place, &command, out)?,
+        Command::Queue(command) => queue::run(&place, command, out).await?,
+        Command::Users(command) => users::run(&place, command, out).await?,
+        Command::Delegate(command) => delegate::run(&place, command, out).await?,
+        Command::Trace(args) => trace::run(&place, args, out).await?,
+        Command::History(args) => history::run(&place, args, out).await?,
+        Command::Status => status::run(&place, out).await?,
+        Command::Completions { shell } => generated::completions(shell, out)?,
+        Command::Man => generated::man(out)?,
+    }
+    Ok(None)
+}
