@@ -6,14 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
-use vouchsafe_config::{Fault, Flags, Log, LogFormat, Reading};
+use vouchsafe_config::{Flags, Log, LogFormat, Reading};
 use vouchsafe_gateway::gateway::{Gateway, Stores};
 use vouchsafe_gateway::supervisor::Supervisor;
 use vouchsafe_net::dial::TcpDialer;
 use vouchsafe_store::disk::RealDisk;
 use vouchsafe_store::sqlite::{Options, SqliteStore};
 
-use crate::lookup::Machine;
+use crate::cli::load;
 
 /// How often the settings file is looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -30,17 +30,7 @@ pub struct Source {
 impl Source {
     /// Reads and checks the settings. Faults are lines for the administrator.
     pub fn read(&self) -> Result<Reading, Vec<String>> {
-        let Some(path) = &self.file else {
-            return self.flags.read(&Machine).map_err(|faults| faults.iter().map(Fault::to_string).collect());
-        };
-        let text = std::fs::read_to_string(path).map_err(|fault| vec![format!("{}: {fault}", path.display())])?;
-        let reading = vouchsafe_config::read(&text, &Machine);
-        let mut reading =
-            reading.map_err(|faults| faults.iter().map(|fault| format!("{}: {fault}", path.display())).collect::<Vec<_>>())?;
-        if let Some(dir) = &self.flags.data_dir {
-            reading.settings.data_dir.clone_from(dir);
-        }
-        Ok(reading)
+        load::read(self).map_err(|unread| unread.lines(self))
     }
 
     fn changed(&self) -> Option<SystemTime> {
@@ -122,7 +112,8 @@ fn reload(source: &Source, supervisor: &Supervisor) {
 /// Logs to standard error: plain for people, JSON for machines.
 fn log(log: &Log) -> Result<(), String> {
     let filter = EnvFilter::try_new(&log.level).map_err(|fault| format!("log.level: {fault}"))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     let started = match log.format {
         LogFormat::Plain => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),

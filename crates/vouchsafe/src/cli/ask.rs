@@ -32,11 +32,7 @@ pub async fn fresh(settings: Settings, request: Request) -> Result<Response, Fai
 }
 
 /// Asks the running gateway, or one without a store that exists only for this question.
-pub async fn storeless(
-    settings: Settings,
-    running: bool,
-    request: Request,
-) -> Result<Response, Failure> {
+pub async fn storeless(settings: Settings, running: bool, request: Request) -> Result<Response, Failure> {
     if running && let Some(mut line) = open(&settings).await? {
         return answered(line.ask(&request).await);
     }
@@ -86,5 +82,8 @@ fn refused(why: String) -> Failure {
 
 /// An answer that does not fit its question: two versions of the program met.
 pub fn unexpected() -> Failure {
-    Failure::refused("the gateway answered something else", "run the same version of vouchsafe as the gateway")
+    Failure::refused(
+        "the gateway answered something else",
+        "run the same version of vouchsafe as the gateway",
+    )
 }

@@ -28,8 +28,11 @@ struct Findings {
 
 /// Runs the command.
 pub fn run(place: &Place, flags: &ServeArgs, out: &mut Output<'_>) -> Result<(), Failure> {
-    let found = match load::read(place, flags) {
-        Err(Unread::File(failure)) => return Err(failure),
+    let source = load::source(place, flags);
+    let found = match load::read(&source) {
+        Err(Unread::File(why)) => {
+            return Err(Failure::refused(why, "name the settings file with --config FILE"));
+        }
         Err(Unread::Faults(faults)) => Findings { faults, notices: Vec::new() },
         Ok(reading) => {
             let mut found = Findings { faults: Vec::new(), notices: reading.notices };
@@ -41,10 +44,10 @@ pub fn run(place: &Place, flags: &ServeArgs, out: &mut Output<'_>) -> Result<(),
     };
     if !out.json {
         for notice in &found.notices {
-            eprintln!("vouchsafe: note: {}{notice}", place_of(place, notice.line.is_some()));
+            eprintln!("vouchsafe: note: {}{notice}", place_of(&source, notice.line.is_some()));
         }
         for fault in &found.faults {
-            eprintln!("vouchsafe: {}{fault}", place_of(place, fault.line.is_some()));
+            eprintln!("vouchsafe: {}{fault}", place_of(&source, fault.line.is_some()));
         }
     }
     out.give(|| summary(&found), || to_json(&found))?;
@@ -66,7 +69,9 @@ fn to_json(found: &Findings) -> Value {
     let faults: Vec<Value> = found
         .faults
         .iter()
-        .map(|f| json!({ "line": f.line, "key": f.key, "value": f.value, "what": f.what, "advice": f.advice }))
+        .map(
+            |f| json!({ "line": f.line, "key": f.key, "value": f.value, "what": f.what, "advice": f.advice }),
+        )
         .collect();
     let notices: Vec<Value> =
         found.notices.iter().map(|n| json!({ "line": n.line, "key": n.key, "what": n.what })).collect();
@@ -211,7 +216,8 @@ mod tests {
 
     #[test]
     fn a_missing_certificate_is_a_fault() {
-        let (end, said) = check(&format!("{LISTENER}[tls]\ncertificate = \"/none.pem\"\nkey = \"/none.key\"\n"));
+        let (end, said) =
+            check(&format!("{LISTENER}[tls]\ncertificate = \"/none.pem\"\nkey = \"/none.key\"\n"));
         assert_eq!(end, Err(Failure::Told));
         let first = &said["faults"][0];
         assert_eq!((&first["key"], &first["value"]), (&json!("tls.certificate"), &json!("/none.pem")));

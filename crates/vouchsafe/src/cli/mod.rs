@@ -19,15 +19,17 @@ pub mod users;
 
 use std::io;
 
-use args::{Command, DemoArgs, Place, ServeArgs};
+use args::{Command, DemoArgs};
 use failure::Failure;
 use output::Output;
+
+use crate::serve::Source;
 
 /// What is left for `main`: commands that run a gateway.
 #[derive(Debug)]
 pub enum Run {
     /// `serve`
-    Serve(Place, ServeArgs),
+    Serve(Source),
     /// `demo`
     Demo(DemoArgs),
 }
@@ -37,7 +39,7 @@ pub async fn carry_out(cli: args::Cli) -> Result<Option<Run>, Failure> {
     let (place, stdout) = (cli.place, &mut io::stdout());
     let out = &mut Output { json: cli.json, to: stdout };
     match cli.command {
-        Command::Serve(flags) => return Ok(Some(Run::Serve(place, flags))),
+        Command::Serve(flags) => return Ok(Some(Run::Serve(load::source(&place, &flags)))),
         Command::Demo(demo) => return Ok(Some(Run::Demo(demo))),
         Command::Check(flags) => check::run(&place, &flags, out)?,
         Command::Settings(command) => settings::run(&place, &command, out)?,

@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = [vec!["a".to_owned(), "long value".to_owned()], vec!["wide one".to_owned(), String::new()]];
+        let rows =
+            [vec!["a".to_owned(), "long value".to_owned()], vec!["wide one".to_owned(), String::new()]];
         assert_eq!(table(&["K", "V"], &rows), "K         V\na         long value\nwide one\n");
     }
 

@@ -59,12 +59,7 @@ async fn list(place: &Place, filter: QueueFilter) -> Result<Vec<QueueRow>, Failu
     }
 }
 
-async fn act(
-    place: &Place,
-    which: Which,
-    action: QueueAction,
-    out: &mut Output<'_>,
-) -> Result<(), Failure> {
+async fn act(place: &Place, which: Which, action: QueueAction, out: &mut Output<'_>) -> Result<(), Failure> {
     let ids = which.ids.iter().map(|id| parse_id(id)).collect::<Result<Vec<_>, _>>()?;
     let filters: Vec<QueueFilter> = match ids.is_empty() {
         true => vec![QueueFilter { address: which.address, ..QueueFilter::default() }],

@@ -84,9 +84,13 @@ mod tests {
     #[test]
     fn all_settings_are_listed_for_scripts() {
         let all: Value =
-            serde_json::from_str(&said(&SettingsCommand::Show { changed: false, flags: flags() }, true)).unwrap();
+            serde_json::from_str(&said(&SettingsCommand::Show { changed: false, flags: flags() }, true))
+                .unwrap();
         let expire = all.as_array().unwrap().iter().find(|s| s["key"] == "queue.expire").unwrap();
-        assert_eq!(*expire, json!({ "key": "queue.expire", "value": "\"5d\"", "default": true, "line": null }));
+        assert_eq!(
+            *expire,
+            json!({ "key": "queue.expire", "value": "\"5d\"", "default": true, "line": null })
+        );
     }
 
     #[test]

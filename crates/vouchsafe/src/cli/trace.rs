@@ -38,7 +38,9 @@ fn belongs(line: &Line, part: TracePart) -> bool {
 fn text(line: &Line, new: bool) -> String {
     let said = format!("{} {}", line.mark, cell(&line.text, 2000));
     match new {
-        true => format!("# {} session {} with {}\n{said}", line.at.rfc3339(), line.session, cell(&line.peer, 100)),
+        true => {
+            format!("# {} session {} with {}\n{said}", line.at.rfc3339(), line.session, cell(&line.peer, 100))
+        }
         false => said,
     }
 }
