@@ -1,2 +1,53 @@
-//! The binary.
-fn main() {}
+//! The binary: the command line, and the only place where concrete stores and clocks are chosen (`serve`, `door`).
+
+mod cli;
+mod demo;
+mod door;
+mod lookup;
+mod serve;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+use cli::Run;
+use cli::failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = match cli::args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => {
+            // Help and version come this way too. Whoever does not read them needs no other word.
+            let _ = said.print();
+            return ExitCode::from(if said.use_stderr() { 2 } else { 0 });
+        }
+    };
+    // A second one can only be the same one.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(why) => {
+            return Failure::refused(format!("no threads: {why}"), "raise the limits of processes").end();
+        }
+    };
+    let end = runtime.block_on(run(cli));
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    end
+}
+
+async fn run(cli: cli::args::Cli) -> ExitCode {
+    let ended = match cli::carry_out(cli).await {
+        Ok(None) => Ok(()),
+        Ok(Some(Run::Serve(source))) => serve::run(source).await,
+        Ok(Some(Run::Demo(demo))) => demo::run(demo.once).await,
+        Err(failure) => return failure.end(),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            why.lines().for_each(|line| eprintln!("vouchsafe: {line}"));
+            ExitCode::from(1)
+        }
+    }
+}
