@@ -53,8 +53,7 @@ pub struct Gateway {
 
 impl Gateway {
     /// Must be called inside a tokio runtime.
-    pub fn new(settings: Settings, stores: Stores, dial: Arc<dyn Dial>) -> Arc<Gateway> {
-        let clock = Arc::new(SystemClock::new());
+    pub fn new(settings: Settings, stores: Stores, dial: Arc<dyn Dial>, clock: Arc<SystemClock>) -> Arc<Gateway> {
         let trace = Hub::new(clock.clone());
         let tasks = Tasks::default();
         let connector = Arc::new(Connector::new(dial));

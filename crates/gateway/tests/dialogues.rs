@@ -18,6 +18,7 @@ use vouchsafe_core::ports::{MailStore, QueueFilter, StoreFault};
 use vouchsafe_fakes::{Action, Delegate, Fault, NextHop, PipeDialer, Point, delegate, next_hop};
 use vouchsafe_gateway::gateway::{Gateway, Stores};
 use vouchsafe_gateway::supervisor::Supervisor;
+use vouchsafe_net::clock::SystemClock;
 use vouchsafe_store::memory::MemoryStore;
 use vouchsafe_testkit::script::{Act, Script};
 
@@ -103,7 +104,8 @@ impl World {
             .with("filter.example:25", &next_hop);
         let store = MemoryStore::new();
         let stores = Stores { mail: store.clone(), settings: store.clone(), history: store.clone() };
-        let gateway = Gateway::new(settings(dir, &script.settings), stores, Arc::new(dial));
+        let clock = Arc::new(SystemClock::following_the_runtime());
+        let gateway = Gateway::new(settings(dir, &script.settings), stores, Arc::new(dial), clock);
         let supervisor = Supervisor::new(gateway).expect("a self-signed certificate");
         supervisor.start_tasks();
         let mut world = World {
@@ -167,6 +169,9 @@ impl World {
             ["next_hop", "down"] => self.next_hop.set_down(true),
             ["next_hop", "up"] => self.next_hop.set_down(false),
             ["next_hop", "well"] => self.next_hop.change(|behaviour| behaviour.faults.clear()),
+            ["delegate", "without", extension] => {
+                self.delegate.change(|behaviour| behaviour.extensions.retain(|offered| offered != extension));
+            }
             ["next_hop", "without", extension] => {
                 self.next_hop.change(|behaviour| *behaviour = behaviour.clone().without(extension));
             }
@@ -265,7 +270,7 @@ impl World {
 
     async fn has_message(&self, text: &str, wanted: bool) -> Result<(), String> {
         self.settled().await;
-        let text = text.replace("\\r\\n", "\r\n");
+        let text = text.replace("\\r\\n", "\r\n").replace("\\t", "\t");
         let messages = self.next_hop.messages();
         if messages.iter().any(|message| message.text().contains(&text)) == wanted {
             return Ok(());

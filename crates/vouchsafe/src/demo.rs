@@ -13,6 +13,7 @@ use vouchsafe_fakes::dialogue::Line;
 use vouchsafe_fakes::{Delegate, NextHop, serve_tcp};
 use vouchsafe_gateway::gateway::Gateway;
 use vouchsafe_gateway::supervisor::Supervisor;
+use vouchsafe_net::clock::SystemClock;
 use vouchsafe_net::dial::TcpDialer;
 use vouchsafe_smtp::Secret;
 use vouchsafe_smtp::sasl::{Plain, encode_base64, encode_plain};
@@ -121,7 +122,7 @@ async fn gateway(dir: &Path, delegate: SocketAddr, next_hop: SocketAddr) -> Resu
         }
     }
     let stores = open_stores(dir, 0)?;
-    Supervisor::new(Gateway::new(settings, stores, Arc::new(TcpDialer::new())))
+    Supervisor::new(Gateway::new(settings, stores, Arc::new(TcpDialer::new()), Arc::new(SystemClock::new())))
 }
 
 fn auth(password: &str) -> String {

@@ -8,6 +8,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use vouchsafe_config::Settings;
 use vouchsafe_gateway::control::{Control, Request, Response};
 use vouchsafe_gateway::gateway::Gateway;
+use vouchsafe_net::clock::SystemClock;
 use vouchsafe_net::dial::TcpDialer;
 
 use crate::serve::open_stores;
@@ -18,7 +19,7 @@ pub async fn ask(settings: Settings, request: Request) -> Result<Response, Strin
         return line.ask(&request).await;
     }
     let stores = open_stores(&settings.data_dir, settings.limits.free_space)?;
-    let gateway = Gateway::new(settings, stores, Arc::new(TcpDialer::new()));
+    let gateway = Gateway::new(settings, stores, Arc::new(TcpDialer::new()), Arc::new(SystemClock::new()));
     Ok(Control::new(gateway).run(request).await)
 }
 

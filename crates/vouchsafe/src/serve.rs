@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 use vouchsafe_config::{Flags, Log, LogFormat, Reading};
 use vouchsafe_gateway::gateway::{Gateway, Stores};
 use vouchsafe_gateway::supervisor::Supervisor;
+use vouchsafe_net::clock::SystemClock;
 use vouchsafe_net::dial::TcpDialer;
 use vouchsafe_store::disk::RealDisk;
 use vouchsafe_store::sqlite::{Options, SqliteStore};
@@ -63,7 +64,7 @@ pub async fn run(source: Source) -> Result<(), String> {
     let stores = open_stores(&settings.data_dir, settings.limits.free_space)?;
     let socket = settings.data_dir.join("control.sock");
     let mut seen = source.changed();
-    let gateway = Gateway::new(settings, stores, Arc::new(TcpDialer::new()));
+    let gateway = Gateway::new(settings, stores, Arc::new(TcpDialer::new()), Arc::new(SystemClock::new()));
     let supervisor = Supervisor::new(gateway)?;
     let stopping = |fault: std::io::Error| format!("signals: {fault}");
     let mut hangup = signal(SignalKind::hangup()).map_err(stopping)?;
