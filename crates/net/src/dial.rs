@@ -1,4 +1,4 @@
-//! TCP connections out.
+//! TCP connections out. Decides nothing but the order of addresses. Proof: the tests below.
 
 use crate::stream::{BoxStream, Dial};
 use std::io;
@@ -55,5 +55,36 @@ impl Dial for TcpDialer {
             stream.set_nodelay(true)?;
             Ok(Box::new(stream) as BoxStream)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn addresses_and_names_are_dialled() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        for host in ["127.0.0.1", "localhost"] {
+            assert!(TcpDialer::new().dial(host, port).await.is_ok(), "{host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_names_the_address() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let fault = TcpDialer::new().dial("127.0.0.1", port).await.err().unwrap();
+        assert!(fault.to_string().starts_with("127.0.0.1:"), "{fault}");
+    }
+
+    #[tokio::test]
+    async fn an_ipv6_literal_needs_no_brackets() {
+        let Ok(listener) = TcpListener::bind("[::1]:0").await else { return };
+        let port = listener.local_addr().unwrap().port();
+        assert!(TcpDialer::new().dial("::1", port).await.is_ok());
     }
 }

@@ -251,10 +251,7 @@ impl Client {
     /// The peer closed its side, or the connection broke. What came before is to be polled dry first.
     pub fn eof(&mut self, now: Tick) {
         self.now = now;
-        match self.task {
-            Task::Quitting => self.done(Done::Quit, Task::Over),
-            _ => self.fail(FaultKind::Closed),
-        }
+        self.fail(FaultKind::Closed);
     }
 
     /// Time went by.
