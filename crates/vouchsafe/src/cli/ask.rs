@@ -5,6 +5,7 @@ use std::sync::Arc;
 use vouchsafe_config::Settings;
 use vouchsafe_gateway::control::{Control, Request, Response};
 use vouchsafe_gateway::gateway::{Gateway, Stores};
+use vouchsafe_net::clock::SystemClock;
 use vouchsafe_net::dial::TcpDialer;
 use vouchsafe_store::memory::MemoryStore;
 
@@ -38,7 +39,8 @@ pub async fn storeless(settings: Settings, running: bool, request: Request) -> R
     }
     let store = MemoryStore::new();
     let stores = Stores { mail: store.clone(), settings: store.clone(), history: store };
-    let gateway = Gateway::new(settings, stores, Arc::new(TcpDialer::new()));
+    let clock = Arc::new(SystemClock::new());
+    let gateway = Gateway::new(settings, stores, Arc::new(TcpDialer::new()), clock);
     answered(Ok(Control::new(gateway).run(request).await))
 }
 
