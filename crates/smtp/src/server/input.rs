@@ -60,6 +60,11 @@ impl Input {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.octets.capacity()
+    }
+
     /// The next line that is whole and clean and within the command limit, left where it is.
     pub(super) fn peek(&self, limits: &Limits) -> Option<&[u8]> {
         let rest = self.rest();
@@ -105,4 +110,30 @@ fn line_end(octets: &[u8]) -> Option<usize> {
 
 fn is_clean(line: &[u8]) -> bool {
     memchr3(b'\r', b'\n', 0, line).is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endless_line_is_not_kept() {
+        let (mut input, limits) = (Input::default(), Limits::default());
+        for _ in 0..100 {
+            input.push(&[b'x'; 4096]);
+            assert!(matches!(input.line(&limits, false), Line::Partial));
+            assert!(input.rest().is_empty());
+        }
+        input.push(b"\r\nNOOP\r\n");
+        assert!(matches!(input.line(&limits, false), Line::TooLong { auth: false }));
+        assert!(matches!(input.line(&limits, false), Line::Whole(line) if *line == b"NOOP"));
+    }
+
+    #[test]
+    fn a_credential_is_wiped_where_it_stood() {
+        let (mut input, limits) = (Input::default(), Limits::default());
+        input.push(b"auth PLAIN c2VjcmV0\r\nNOOP\r\n");
+        assert!(matches!(input.line(&limits, false), Line::Whole(_)));
+        assert!(!input.octets.windows(4).any(|four| four == b"c2Vj"));
+    }
 }

@@ -12,10 +12,12 @@
 //! The verb files beside this one compute; state changes here only, most of it in [`Server::obey`]. The envelope is
 //! not kept here: only how many recipients stand. Proof: `transcripts/server`, `transcripts/attacks`.
 
+mod auth;
 mod bdat;
 mod body;
 mod input;
 mod interface;
+mod mail;
 mod recipients;
 mod replies;
 
@@ -24,9 +26,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::command::{Command, Verb, after_keyword};
+use crate::command::{Command, Verb};
 use crate::data::Piece;
-use crate::params::{MailFrom, RcptTo};
 use crate::reply::Reply;
 use crate::sasl;
 use crate::time::Tick;
@@ -35,6 +36,7 @@ use bdat::Chunk;
 use body::Body;
 use input::{Input, Line};
 pub use interface::*;
+use mail::Refused;
 use recipients::{Batch, Ready};
 
 /// `Idle.until` when nothing is due.
@@ -433,14 +435,9 @@ impl Server {
         if self.counts.messages >= self.config.limits.messages {
             return self.leave(replies::limit(), Why::Limit("messages"));
         }
-        let Some(path) = after_keyword(argument, "FROM") else {
-            return self.bad(replies::syntax("MAIL FROM:<address> expected"));
-        };
-        match MailFrom::parse(path) {
-            Err(fault) => self.bad(fault),
-            Ok(mail) if mail.size.zip(self.config.message_size).is_some_and(|(size, limit)| size > limit) => {
-                self.send(replies::too_big())
-            }
+        match mail::parse(&self.config, argument) {
+            Err(Refused::Bad(fault)) => self.bad(fault),
+            Err(Refused::TooBig) => self.send(replies::too_big()),
             Ok(mail) => {
                 let asked = Asked::Mail { smtputf8: mail.smtputf8 };
                 self.ask(Question::Mail(mail), asked)
@@ -450,43 +447,34 @@ impl Server {
 
     /// This RCPT and those behind it that are here already.
     fn recipients(&mut self, argument: &str) -> Step {
-        let config = self.config.clone();
-        let limits = &config.limits;
+        let limits = &self.config.limits;
         let Some(transaction) = &self.transaction else { return Step::Again };
-        let (smtputf8, room) = (transaction.smtputf8, limits.recipients.saturating_sub(transaction.accepted));
-        let Some(chances) =
-            limits.refused_recipients.checked_sub(self.counts.refused_recipients).filter(|n| *n > 0)
-        else {
+        let chances = limits.refused_recipients.saturating_sub(self.counts.refused_recipients);
+        if chances == 0 {
             return self.leave(replies::limit(), Why::Limit("refused_recipients"));
-        };
+        }
+        let room = limits.recipients.saturating_sub(transaction.accepted);
         // Never more at once than may still be accepted or refused: the limits then hold to the recipient.
-        let most = room.min(chances).min(RECIPIENT_BATCH);
-        let (mut batch, mut question) = (Batch::default(), Vec::new());
+        let mut batch = Batch::new(room, room.min(chances).min(RECIPIENT_BATCH));
+        let smtputf8 = transaction.smtputf8;
         let mut line = argument.to_owned();
         loop {
-            match after_keyword(&line, "TO").map(|path| RcptTo::parse(path, smtputf8, &config.hostname)) {
-                Some(Ok(_)) if room == 0 => batch.refuse(replies::too_many_recipients()),
-                Some(Ok(recipient)) => {
-                    batch.ask();
-                    question.push(recipient);
-                }
-                fault => {
-                    let syntax = || replies::syntax("RCPT TO:<address> expected");
-                    let reply = fault.and_then(Result::err).unwrap_or_else(syntax);
-                    batch.refuse(self.count_error(reply));
-                }
+            if let Err(fault) = batch.take(&line, smtputf8, &self.config.hostname) {
+                let reply = self.count_error(fault);
+                batch.refuse(reply);
             }
-            let full = batch.len() == RECIPIENT_BATCH || (room > 0 && batch.asked() == most);
-            let over = self.counts.errors > limits.errors;
-            match self.next_recipient().filter(|_| !full && !over) {
-                Some(next) if self.counts.commands < limits.commands => {
+            let over = self.counts.errors > self.config.limits.errors
+                || self.counts.commands >= self.config.limits.commands;
+            match self.next_recipient().filter(|_| !batch.is_full() && !over) {
+                Some(next) => {
                     self.counts.commands += 1;
-                    self.input.line(limits, false);
+                    self.input.line(&self.config.limits, false);
                     line = next;
                 }
-                _ => break,
+                None => break,
             }
         }
+        let question = batch.question();
         if question.is_empty() {
             self.open =
                 Some(Box::new(Open { id: QuestionId(self.last_id), asked: Asked::Recipients(batch) }));
@@ -507,7 +495,7 @@ impl Server {
     fn send_recipients(&mut self) {
         while let Some(Asked::Recipients(batch)) = self.open.as_mut().map(|open| &mut open.asked) {
             let reply = match batch.pop() {
-                None if batch.len() > 0 => return,
+                None if batch.waits() => return,
                 None => {
                     self.open = None;
                     self.since = self.now;
@@ -593,47 +581,26 @@ impl Server {
     }
 
     fn auth(&mut self, argument: &str) -> Step {
-        if self.config.mechanisms.is_empty() {
-            return self.bad(replies::not_implemented());
-        }
-        if self.authenticated {
-            return self.bad(replies::bad_sequence("You are authenticated already"));
-        }
-        if !self.tls && !self.config.auth_in_clear {
-            return self.bad(replies::auth_needs_tls());
-        }
-        if self.counts.auth_failures >= self.config.limits.auth_failures {
-            return self.leave(replies::limit(), Why::Limit("auth_failures"));
-        }
-        let mut words = argument.split(' ').filter(|word| !word.is_empty());
-        let mechanism = words.next().unwrap_or_default().to_ascii_uppercase();
-        let (initial, more) = (words.next(), words.next());
-        if mechanism.is_empty() || more.is_some() {
-            return self.bad(replies::syntax("AUTH mechanism [initial response] expected"));
-        }
-        if !self.config.mechanisms.contains(&mechanism) {
-            return self.bad(replies::unknown_mechanism());
-        }
-        match initial.map(|text| sasl::decode_initial(text.as_bytes())).transpose() {
-            Ok(initial) => self.ask(Question::SaslStart { mechanism, initial }, Asked::Sasl),
-            Err(fault) => self.bad(replies::bad_sasl(fault.0)),
+        match auth::start(&self.config, self.tls, self.authenticated, argument) {
+            Err(fault) => self.bad(fault),
+            Ok(_) if self.counts.auth_failures >= self.config.limits.auth_failures => {
+                self.leave(replies::limit(), Why::Limit("auth_failures"))
+            }
+            Ok(question) => self.ask(question, Asked::Sasl),
         }
     }
 
     fn sasl_response(&mut self, id: QuestionId, line: &[u8]) -> Step {
-        let fault = if line == b"*" {
-            replies::auth_cancelled()
-        } else {
-            match sasl::decode_base64(line) {
-                Ok(response) => {
-                    self.rest();
-                    return self.ask(Question::SaslStep(response), Asked::Sasl);
-                }
-                Err(fault) => replies::bad_sasl(fault.0),
+        match auth::response(line) {
+            Ok(question) => {
+                self.rest();
+                self.ask(question, Asked::Sasl)
             }
-        };
-        self.end_sasl(id);
-        self.bad(fault)
+            Err(fault) => {
+                self.end_sasl(id);
+                self.bad(fault)
+            }
+        }
     }
 
     /// The exchange is over without a result.
@@ -926,5 +893,48 @@ impl Server {
             _ => self.leave(replies::timeout(), Why::Timeout(what)),
         };
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_machine_keeps_no_buffer() {
+        let config = Config {
+            hostname: "gate.example".to_owned(),
+            starttls: false,
+            mechanisms: Vec::new(),
+            auth_in_clear: false,
+            auth_required: false,
+            message_size: None,
+            bare_newline: crate::data::BareNewline::Reject,
+            close_on_early_data: false,
+            greet_wait: Duration::ZERO,
+            limits: crate::limits::Limits::default(),
+        };
+        let mut server = Server::new(Arc::new(config), false, Tick(0));
+        let settle = |server: &mut Server| {
+            let mut open = None;
+            loop {
+                match server.poll() {
+                    Output::Ask(id, _) => open = Some(id),
+                    Output::Idle { .. } => match open.take() {
+                        Some(id) => server.answer(id, Answer::Yes(replies::ok()), Tick(0)),
+                        None => return,
+                    },
+                    _ => {}
+                }
+            }
+        };
+        settle(&mut server);
+        server.receive(b"EHLO client.example\r\nMAIL FROM:<a@b.example>\r\n", Tick(0));
+        settle(&mut server);
+        assert_eq!(server.state, State::Mail);
+        assert_eq!((server.input.capacity(), server.pending.capacity()), (0, 0));
+        assert!(server.open.is_none() && server.body.is_none());
+        // The struct, the name of EHLO and nothing else: far below the 1.5 kB that 2,000 idle sessions may cost each.
+        assert!(size_of::<Server>() < 512, "{}", size_of::<Server>());
     }
 }

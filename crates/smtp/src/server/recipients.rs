@@ -5,15 +5,22 @@
 
 use std::collections::VecDeque;
 
+use super::{RECIPIENT_BATCH, replies};
+use crate::command::after_keyword;
+use crate::params::RcptTo;
 use crate::reply::Reply;
 
 /// RCPTs under way, in command order.
-#[derive(Default)]
 pub(super) struct Batch {
     slots: VecDeque<Slot>,
+    /// What is asked, until the question leaves.
+    question: Vec<RcptTo>,
     /// Asked slots that left already: the index of the first asked one that is still here.
     gone: usize,
-    asked: usize,
+    /// Recipients that the transaction may still take.
+    room: usize,
+    /// Recipients that may be asked about at once.
+    most: usize,
 }
 
 enum Slot {
@@ -30,20 +37,32 @@ pub(super) enum Ready {
 }
 
 impl Batch {
+    pub(super) fn new(room: usize, most: usize) -> Batch {
+        Batch { slots: VecDeque::new(), question: Vec::new(), gone: 0, room, most }
+    }
+    /// Takes one more RCPT by its argument. The error is the client's mistake; the machine counts it.
+    pub(super) fn take(&mut self, argument: &str, smtputf8: bool, hostname: &str) -> Result<(), Reply> {
+        let path =
+            after_keyword(argument, "TO").ok_or_else(|| replies::syntax("RCPT TO:<address> expected"))?;
+        let recipient = RcptTo::parse(path, smtputf8, hostname)?;
+        if self.room == 0 {
+            self.refuse(replies::too_many_recipients());
+        } else {
+            self.slots.push_back(Slot::Asked(None));
+            self.question.push(recipient);
+        }
+        Ok(())
+    }
     pub(super) fn refuse(&mut self, reply: Reply) {
         self.slots.push_back(Slot::Local(reply));
     }
-    pub(super) fn ask(&mut self) {
-        self.asked += 1;
-        self.slots.push_back(Slot::Asked(None));
+    /// No further RCPT belongs to this question.
+    pub(super) fn is_full(&self) -> bool {
+        self.slots.len() == RECIPIENT_BATCH || (self.room > 0 && self.question.len() == self.most)
     }
-    /// Commands in the batch.
-    pub(super) fn len(&self) -> usize {
-        self.slots.len()
-    }
-    /// Commands that became part of the question.
-    pub(super) fn asked(&self) -> usize {
-        self.asked
+    /// The recipients to ask about.
+    pub(super) fn question(&mut self) -> Vec<RcptTo> {
+        std::mem::take(&mut self.question)
     }
     /// Is an answer still awaited?
     pub(super) fn waits(&self) -> bool {
