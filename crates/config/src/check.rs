@@ -14,6 +14,10 @@ use crate::settings::*;
 use crate::units::show_time;
 
 pub(crate) fn cross(settings: &Settings, findings: &Findings) {
+    if !settings.hostname.contains('.') {
+        let what = format!("{} is not a full name: other servers may refuse our EHLO", settings.hostname);
+        findings.notice(&findings.at("hostname", ""), what);
+    }
     listeners(settings, findings);
     domains(settings, findings);
     sources(settings, findings);

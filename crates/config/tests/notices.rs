@@ -6,6 +6,7 @@ use common::World;
 use vouchsafe_config::parse;
 
 const TEXT: &str = r#"
+hostname = "gw"
 [[listener]]
 name = "mx"
 kind = "mx"
@@ -57,23 +58,24 @@ fn every_notice_is_given_with_its_line() {
     let (_, notices) = parse(TEXT, &World).map_err(|f| format!("{f:#?}")).unwrap();
     let said: Vec<String> = notices.iter().map(|n| n.to_string()).collect();
     let expected = [
-        "line 10: listener[users].tls: without TLS nobody but this machine can log in here",
-        "line 15: listener[old].auth_without_tls: passwords may cross the network in clear text",
-        "line 22: delegate.office.deadline: 3s is below the tarpit of Exchange (5s): refusals would become \"try later\"",
-        "line 23: delegate.idle: no domain and no login asks this delegate",
-        "line 27: domain[any.example].recipients: every recipient is taken; what the next hop then refuses cannot be returned to strangers",
-        "line 32: relay.trusted_networks: 172.17.0.0/16 holds a container bridge: if that forwards port 25, everyone outside looks trusted",
-        "line 32: relay.trusted_networks: 192.168.1.0/24 may hold a router: if it forwards port 25 with NAT, everyone outside looks trusted",
-        "line 32: relay.trusted_networks: 8.0.0.0/8 is a large public network: is all of it yours?",
-        "line 33: relay.open_relay: THIS IS AN OPEN RELAY: anyone who reaches it can send mail to anywhere",
-        "line 36: queue.retry: a wait of 6d is never reached: expire is 5d",
-        "line 37: queue.warn_after: is not before expire: no delay is ever told",
-        "line 38: queue.bounce_strangers: makes backscatter: forged senders get your bounces",
-        "line 39: queue.soft_bounce: refused mail is held, not returned; switch it off once all works",
-        "line 40: limits.sessions_per_address: 50 is never reached: 10 is the limit in all",
-        "line 40: limits.deliveries_per_destination: 20 is never reached: 5 is the limit in all",
-        "line 42: limits.recipients: is below the 100 that RFC 5321 asks for",
-        "line 44: web: there is no web page in this version; the section is ignored",
+        "line 2: hostname: gw is not a full name: other servers may refuse our EHLO",
+        "line 11: listener[users].tls: without TLS nobody but this machine can log in here",
+        "line 16: listener[old].auth_without_tls: passwords may cross the network in clear text",
+        "line 23: delegate.office.deadline: 3s is below the tarpit of Exchange (5s): refusals would become \"try later\"",
+        "line 24: delegate.idle: no domain and no login asks this delegate",
+        "line 28: domain[any.example].recipients: every recipient is taken; what the next hop then refuses cannot be returned to strangers",
+        "line 33: relay.trusted_networks: 172.17.0.0/16 holds a container bridge: if that forwards port 25, everyone outside looks trusted",
+        "line 33: relay.trusted_networks: 192.168.1.0/24 may hold a router: if it forwards port 25 with NAT, everyone outside looks trusted",
+        "line 33: relay.trusted_networks: 8.0.0.0/8 is a large public network: is all of it yours?",
+        "line 34: relay.open_relay: THIS IS AN OPEN RELAY: anyone who reaches it can send mail to anywhere",
+        "line 37: queue.retry: a wait of 6d is never reached: expire is 5d",
+        "line 38: queue.warn_after: is not before expire: no delay is ever told",
+        "line 39: queue.bounce_strangers: makes backscatter: forged senders get your bounces",
+        "line 40: queue.soft_bounce: refused mail is held, not returned; switch it off once all works",
+        "line 41: limits.sessions_per_address: 50 is never reached: 10 is the limit in all",
+        "line 41: limits.deliveries_per_destination: 20 is never reached: 5 is the limit in all",
+        "line 43: limits.recipients: is below the 100 that RFC 5321 asks for",
+        "line 45: web: there is no web page in this version; the section is ignored",
     ];
     assert_eq!(said, expected, "{said:#?}");
 }

@@ -202,7 +202,8 @@ mod tests {
         let (end, said) = check(LISTENER);
         assert_eq!(end, Ok(()));
         assert_eq!(said["good"], json!(true));
-        assert_eq!(said["notices"][0]["key"], json!("domain"));
+        let notices = said["notices"].as_array().unwrap();
+        assert!(notices.iter().any(|n| n["key"] == "domain"), "{notices:?}");
     }
 
     #[test]

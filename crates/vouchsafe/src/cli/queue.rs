@@ -42,6 +42,9 @@ pub async fn run(place: &Place, command: QueueCommand, out: &mut Output<'_>) -> 
             if !yes && which.ids.is_empty() {
                 let filter = QueueFilter { address: which.address, ..QueueFilter::default() };
                 let rows = list(place, filter).await?;
+                if rows.is_empty() {
+                    return Err(nothing_to(QueueAction::Delete));
+                }
                 return Err(Failure::refused(
                     format!("{} would be deleted, and nobody told", deliveries(rows.len() as u64)),
                     "say --yes if that is meant",
@@ -73,13 +76,14 @@ async fn act(place: &Place, which: Which, action: QueueAction, out: &mut Output<
         }
     }
     if changed == 0 && !which.all {
-        return Err(Failure::refused(
-            format!("nothing to {}", verb(action)),
-            "vouchsafe queue list shows what is there",
-        ));
+        return Err(nothing_to(action));
     }
     out.give(|| format!("{} {}.\n", deliveries(changed), done(action)), || json!({ "changed": changed }))?;
     Ok(())
+}
+
+fn nothing_to(action: QueueAction) -> Failure {
+    Failure::refused(format!("nothing to {}", verb(action)), "vouchsafe queue list shows what is there")
 }
 
 fn parse_id(text: &str) -> Result<MessageId, Failure> {
