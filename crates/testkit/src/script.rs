@@ -109,7 +109,6 @@ impl Script {
             exact: false,
             steps: Vec::new(),
         };
-        // Consecutive client lines are one write, also across comments; anything else begins a new one.
         for (number, line) in text.lines().enumerate() {
             let number = number + 1;
             if line.is_empty() || line.starts_with('#') {
@@ -136,9 +135,17 @@ impl Script {
         }
         let rest = expand(rest)?;
         let act = match tag {
-            "S" => return self.reply(line, rest),
-            "C" => return self.write(line, [rest.as_bytes(), b"\r\n"].concat()),
-            "C~" => return self.write(line, unescape(&rest)?),
+            "S" => {
+                self.reply(line, rest);
+                return Ok(());
+            }
+            "C" | "C~" => {
+                self.write(
+                    line,
+                    if tag == "C" { [rest.as_bytes(), b"\r\n"].concat() } else { unescape(&rest)? },
+                );
+                return Ok(());
+            }
             "?" => {
                 let (question, answer) = rest.split_once(" -> ").ok_or("`?: question -> answer` expected")?;
                 Act::Question { question: question.to_owned(), answer: answer.to_owned() }
@@ -172,7 +179,7 @@ impl Script {
     }
 
     /// A line of a reply; one with a dash behind its code is joined by the next.
-    fn reply(&mut self, line: usize, text: String) -> Result<(), String> {
+    fn reply(&mut self, line: usize, text: String) {
         if let Some(Step { act: Act::Reply(lines), .. }) = self.steps.last_mut()
             && lines.last().is_some_and(|last| last.as_bytes().get(3) == Some(&b'-'))
         {
@@ -180,16 +187,15 @@ impl Script {
         } else {
             self.steps.push(Step { line, act: Act::Reply(vec![text]) });
         }
-        Ok(())
     }
 
-    fn write(&mut self, line: usize, octets: Vec<u8>) -> Result<(), String> {
+    /// Octets of the client; those of consecutive lines are one write.
+    fn write(&mut self, line: usize, octets: Vec<u8>) {
         if let Some(Step { act: Act::Write(before), .. }) = self.steps.last_mut() {
             before.extend(octets);
         } else {
             self.steps.push(Step { line, act: Act::Write(octets) });
         }
-        Ok(())
     }
 }
 

@@ -301,8 +301,9 @@ impl Server {
             State::Whole => self.body_is_whole(),
             State::Chunks => self.take_line(),
             State::Start | State::Ready | State::Mail | State::Sasl(_) => {
-                let pipelined = self.transaction.is_some() && self.input.peek(&self.config.limits).is_some();
-                if self.draining && !pipelined {
+                let pipelined =
+                    || self.transaction.is_some() && self.input.peek(&self.config.limits).is_some();
+                if self.draining && !pipelined() {
                     self.leave(replies::shutdown(), Why::Drain)
                 } else if self.now >= self.session_end {
                     self.leave(replies::timeout(), Why::Timeout("session"))

@@ -3,6 +3,13 @@
 //! Besides what a script says it holds, in every script, the rules that no script needs to say: classes of codes
 //! agree, `Dropped` comes once and only for an open transaction, a body flows only inside one, Commit is never
 //! cancelled.
+//!
+//! Questions: `connect`, `mail <path> [PARAMETERS]`, `recipient <address> [PARAMETERS]`, `sasl MECHANISM [base64]`,
+//! `sasl response <base64>`, `body data|bdat`, `commit`; `rest`: all recipients without an answer. Answers: `yes`,
+//! `accept`, `no`, `reject`, `later`, `hold` (answered by a later `?:`), `challenge text`, or a whole reply; what a
+//! script leaves out is answered `yes`. Events: `tls`, `tls failed`, `eof`, `drain`, `refuse <reply>`. States:
+//! `messages N`, `message "octets"` (each tells the next one), `dropped N`, `cancelled N`, `closed <why>`, `open`,
+//! `reading yes|no`, `hello <name>`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -259,6 +266,9 @@ impl World {
     fn next_answer(&mut self) -> Option<(QuestionId, Answer)> {
         let open = self.open?;
         loop {
+            if self.scripted.first().is_some_and(|scripted| scripted.question == "rest") {
+                return self.answer_rest(open);
+            }
             let scripted = self.scripted.iter().enumerate().find_map(|(n, scripted)| {
                 let item = self.items.iter().position(|item| {
                     item.id == open && item.state != Asked::Answered && fits(&scripted.question, &item.text)
@@ -288,6 +298,14 @@ impl World {
                 }
             }
         }
+    }
+
+    /// `?: rest -> reply`: one No for all recipients that have no answer yet.
+    fn answer_rest(&mut self, open: QuestionId) -> Option<(QuestionId, Answer)> {
+        let reply = parse_reply(&self.scripted.remove(0).answer)?;
+        self.items.iter_mut().filter(|item| item.id == open).for_each(|item| item.state = Asked::Answered);
+        self.open = None;
+        Some((open, Answer::No(reply)))
     }
 
     /// What an answer does to the envelope.
