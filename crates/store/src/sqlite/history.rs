@@ -149,9 +149,61 @@ fn write(connection: &mut Connection, events: &VecDeque<HistoryEvent>) -> rusqli
 /// Age is counted from the newest event: the store has no clock.
 fn delete_old(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute(
-        "DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ?1
-            OR id < (SELECT min(id) FROM event WHERE at >= (SELECT at FROM event ORDER BY id DESC LIMIT 1) - ?2)",
+        "DELETE FROM event WHERE id < max(
+            (SELECT max(id) FROM event) - ?1,
+            (SELECT min(id) FROM event WHERE at >= (SELECT at FROM event ORDER BY id DESC LIMIT 1) - ?2))",
         [KEEP_EVENTS, KEEP_MICROSECONDS],
     )?;
     connection.execute_batch("PRAGMA incremental_vacuum(1024); PRAGMA wal_checkpoint(PASSIVE)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::schema;
+    use vouchsafe_core::Timestamp;
+
+    fn event(at: i64) -> HistoryEvent {
+        HistoryEvent {
+            at: Timestamp(at),
+            session: String::new(),
+            message: None,
+            kind: "login".to_owned(),
+            sender: String::new(),
+            recipient: String::new(),
+            blame: String::new(),
+            detail: String::new(),
+        }
+    }
+
+    fn times(connection: &Connection) -> Vec<i64> {
+        let mut statement = connection.prepare("SELECT at FROM event ORDER BY id").unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn events_leave_after_thirty_days() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut connection = schema::open(&dir.path().join("history.db"), "NORMAL", schema::HISTORY).unwrap();
+        delete_old(&connection).unwrap();
+        let newest = 2 * KEEP_MICROSECONDS;
+        let old = [1, newest - KEEP_MICROSECONDS - 1, newest - KEEP_MICROSECONDS, newest];
+        write(&mut connection, &old.into_iter().map(event).collect()).unwrap();
+        delete_old(&connection).unwrap();
+        assert_eq!(times(&connection), old[2..]);
+    }
+
+    #[test]
+    fn the_oldest_events_are_dropped_when_the_disk_cannot_follow() {
+        let inbox = Inbox::default();
+        for at in 0..10 + WAITING as i64 {
+            inbox.push(event(at));
+        }
+        inbox.stop();
+        let dir = tempfile::tempdir().unwrap();
+        let mut connection = schema::open(&dir.path().join("history.db"), "NORMAL", schema::HISTORY).unwrap();
+        inbox.run(&mut connection);
+        let written = times(&connection);
+        assert_eq!((written.len(), written[0]), (WAITING, 10));
+    }
 }

@@ -5,7 +5,7 @@
 //! Proof: `tests/store/crash.rs`.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +18,10 @@ use crate::disk::{Disk, DiskFile};
 pub const SEGMENT_SIZE: u64 = 16 << 20;
 /// Records given to one write.
 const BATCH: usize = 128;
+/// Zeros are written this far ahead. A sync of octets that were written before is a data write and no more; into space
+/// that is only allocated, or past the end, the file system's journal is committed too, for all that share it.
+const AHEAD: u64 = 2 << 20;
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// Where a record lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +59,29 @@ struct Current {
     number: i64,
     file: Arc<dyn DiskFile>,
     written: u64,
+    /// Everything before this has been written once, if only as zeros.
+    zeroed: u64,
     len: u64,
+}
+
+impl Current {
+    /// Makes room for the next batches, to be synced with this one.
+    fn zero_ahead(&mut self) -> io::Result<()> {
+        self.zeroed = self.zeroed.max(self.written);
+        if self.zeroed == self.len || self.zeroed > self.written + AHEAD / 4 {
+            return Ok(());
+        }
+        let mut left = AHEAD.min(self.len - self.zeroed);
+        let mut parts = Vec::new();
+        while left > 0 {
+            let part = &ZEROS[..usize::try_from(left).unwrap_or(ZEROS.len()).min(ZEROS.len())];
+            left -= part.len() as u64;
+            parts.push(IoSlice::new(part));
+        }
+        self.file.write_at(self.zeroed, &mut parts)?;
+        self.zeroed = self.len.min(self.zeroed + AHEAD);
+        Ok(())
+    }
 }
 
 impl Segments {
@@ -134,7 +160,8 @@ impl Segments {
             current.file.write_at(first_offset, &mut parts)?;
             start = end;
         }
-        if let Some(current) = &self.current {
+        if let Some(current) = &mut self.current {
+            current.zero_ahead()?;
             current.file.sync_data()?;
         }
         Ok(places)
@@ -167,7 +194,7 @@ impl Segments {
             return Err(error);
         }
         self.live.insert(number, Live::default());
-        Ok(Current { number, file, written: 0, len })
+        Ok(Current { number, file, written: 0, zeroed: 0, len })
     }
 
     fn note_written(&mut self, current: &Current) {

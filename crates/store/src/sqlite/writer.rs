@@ -28,6 +28,8 @@ use crate::disk::{Commit, Disk};
 const BATCH: usize = 512;
 /// Transactions after which the WAL is checkpointed. A transaction writes 10 to 30 pages: about 16 MB.
 const CHECKPOINT_AFTER: u32 = 192;
+/// Octets of the write-ahead log above which housekeeping cuts it.
+const MOST_LOG: u64 = 64 << 20;
 /// Octets copied forward in one transaction.
 const MOVE_BATCH: u64 = 4 << 20;
 
@@ -481,7 +483,13 @@ impl Writer {
         self.move_forward(moving)?;
         let tidied = self.connection.execute_batch("PRAGMA incremental_vacuum(1024)");
         tidied.map_err(|error| fault_of(&error))?;
-        self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)");
+        // The log keeps its length, so that a commit overwrites it; unless a long reader has let it grow.
+        let log = std::fs::metadata(self.database.with_extension("db-wal")).map_or(0, |meta| meta.len());
+        self.checkpoint(if log > MOST_LOG {
+            "PRAGMA wal_checkpoint(TRUNCATE)"
+        } else {
+            "PRAGMA wal_checkpoint(PASSIVE)"
+        });
         Ok(())
     }
 
