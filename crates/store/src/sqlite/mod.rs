@@ -12,11 +12,13 @@ mod incoming;
 mod lock;
 mod reader;
 mod record;
+mod request;
 mod row;
 mod schema;
 mod segment;
 mod shared;
 mod tables;
+mod upkeep;
 mod writer;
 
 use std::collections::{BTreeMap, HashSet};
@@ -42,9 +44,10 @@ use body::FileWriter;
 use history::Inbox;
 use incoming::Incoming;
 use reader::Question;
+use request::{Answer, Request, Setting, Settling};
 use segment::{Live, Segments};
 use shared::Shared;
-use writer::{Answer, Request, Setting, Settling, Writer};
+use writer::Writer;
 
 /// What an administrator decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,8 +9,9 @@ use rusqlite::{Connection, Row, params};
 use vouchsafe_core::Timestamp;
 use vouchsafe_core::ports::{HistoryEvent, QueueFilter, QueueRow, User};
 
+use super::request::Answer;
 use super::tables;
-use super::writer::{Answer, fault_of_failure};
+use super::writer::fault_of_failure;
 
 /// What callers want to read.
 pub enum Question {

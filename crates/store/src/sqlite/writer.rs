@@ -10,17 +10,17 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use rusqlite::{Connection, params};
-use tokio::sync::oneshot;
-use vouchsafe_core::ports::{Delivery, QueueAction, QueueFilter, RecipientOutcome, StoreFault, User};
+use vouchsafe_core::ports::{Delivery, QueueAction, QueueFilter, StoreFault};
 use vouchsafe_core::{MessageId, RouteKey, Timestamp};
 
 use super::body::Opened;
+use super::fault_of_io;
 use super::incoming::Incoming;
 use super::record::Record;
-use super::segment::{self, Segments};
+use super::request::{Answer, Request, Setting, Settling};
+use super::segment::Segments;
 use super::shared::Shared;
 use super::tables::{self, Changes, Failure, Whereabouts, fault_of};
-use super::{fault_of_io, schema};
 use crate::Claims;
 use crate::disk::{Commit, Disk};
 
@@ -28,88 +28,6 @@ use crate::disk::{Commit, Disk};
 const BATCH: usize = 512;
 /// Transactions after which the WAL is checkpointed. A transaction writes 10 to 30 pages: about 16 MB.
 const CHECKPOINT_AFTER: u32 = 192;
-/// Octets of the write-ahead log above which housekeeping cuts it.
-const MOST_LOG: u64 = 64 << 20;
-/// Octets copied forward in one transaction.
-const MOVE_BATCH: u64 = 4 << 20;
-
-/// Where an answer goes; the caller may have left.
-pub type Answer<T> = oneshot::Sender<Result<T, StoreFault>>;
-
-/// What callers want of the writer.
-pub enum Request {
-    /// Queue a message.
-    Accept {
-        /// The message.
-        incoming: Box<Incoming>,
-        /// Return its deliveries claimed.
-        claim: bool,
-        /// The answer.
-        answer: Answer<Claims<Arc<Shared>>>,
-    },
-    /// End an attempt.
-    Settle {
-        /// What happened.
-        settling: Box<Settling>,
-        /// The answer.
-        answer: Answer<()>,
-    },
-    /// Act on the queue by hand.
-    Act {
-        /// On what.
-        filter: QueueFilter,
-        /// What.
-        action: QueueAction,
-        /// Now.
-        now: Timestamp,
-        /// The answer: deliveries changed.
-        answer: Answer<u64>,
-    },
-    /// Change a user or a value.
-    Set(Setting, Answer<()>),
-    /// Claim what is due.
-    Claim {
-        /// Now.
-        now: Timestamp,
-        /// At most so many.
-        max: usize,
-        /// Routes to leave alone.
-        busy: Vec<RouteKey>,
-        /// The answer.
-        answer: Answer<Claims<Arc<Shared>>>,
-    },
-    /// Find and open a body.
-    Open(MessageId, Answer<Opened>),
-    /// Housekeeping.
-    Maintain(u64, Answer<()>),
-    /// The store is being dropped.
-    Stop,
-}
-
-/// A settlement, its notices made ready.
-pub struct Settling {
-    /// The delivery.
-    pub delivery: i64,
-    /// Outcomes.
-    pub outcomes: Vec<RecipientOutcome>,
-    /// Next attempt.
-    pub next_due: Timestamp,
-    /// Attempts to record.
-    pub attempts: u32,
-    /// Notices.
-    pub notices: Vec<Incoming>,
-}
-
-/// A change of what is small.
-pub enum Setting {
-    /// Add or replace.
-    PutUser(User),
-    /// Remove.
-    RemoveUser(String),
-    /// Set.
-    PutValue(&'static str, String),
-}
-
 /// A change, applied in the open transaction, and who waits for its commit.
 enum Waiting {
     Accept {
@@ -176,7 +94,7 @@ impl Writer {
 
     fn work(&mut self, mut batch: Vec<Request>) {
         let stored = self.append(&mut batch);
-        let (writes, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_write);
+        let (writes, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(Request::is_write);
         if !writes.is_empty() {
             self.write(writes, stored);
         }
@@ -191,7 +109,7 @@ impl Writer {
     /// Appends all records of the batch and syncs them. On a fault the requests that have records are to be refused.
     fn append(&mut self, batch: &mut [Request]) -> Result<(), StoreFault> {
         let mut records: Vec<&mut Record> =
-            batch.iter_mut().flat_map(incomings).filter_map(Incoming::record).collect();
+            batch.iter_mut().flat_map(Request::incomings).filter_map(Incoming::record).collect();
         if records.is_empty() {
             return Ok(());
         }
@@ -199,7 +117,8 @@ impl Writer {
             tracing::error!(%error, "a segment cannot be written; it is taken out of use");
             fault_of_io("segment", &error)
         })?;
-        let small = batch.iter_mut().flat_map(incomings).filter(|incoming| incoming.file().is_none());
+        let small =
+            batch.iter_mut().flat_map(Request::incomings).filter(|incoming| incoming.file().is_none());
         for (incoming, place) in small.zip(places) {
             incoming.set_place(place);
         }
@@ -258,7 +177,7 @@ impl Writer {
         for mut request in writes {
             let refused = match (&broken, stored) {
                 (Some(fault), _) => Some(fault.clone()),
-                (None, Err(fault)) if has_record(&mut request) => Some(fault.clone()),
+                (None, Err(fault)) if request.has_record() => Some(fault.clone()),
                 _ => None,
             };
             if let Err(fault) = self.apply(request, refused, changes, waiting) {
@@ -279,7 +198,8 @@ impl Writer {
         committed
     }
 
-    fn commit(&mut self) -> Result<(), StoreFault> {
+    /// Promise 1: what was written in the transaction is durable when this returns.
+    pub fn commit(&mut self) -> Result<(), StoreFault> {
         self.disk.commit(Commit::Before).map_err(|error| fault_of_io("commit", &error))?;
         self.connection.execute_batch("COMMIT").map_err(|error| fault_of(&error))?;
         self.disk.commit(Commit::After).map_err(|error| fault_of_io("commit", &error))
@@ -457,91 +377,6 @@ impl Writer {
             }
         }
     }
-
-    fn maintain(&mut self, budget: u64) -> Result<(), StoreFault> {
-        self.segments.sweep();
-        let sparse = self.segments.sparse(budget);
-        let rows = tables::in_segments(&self.connection, &sparse).map_err(|error| fault_of(&error))?;
-        let mut moving = Vec::new();
-        let mut octets = 0;
-        for (message, place) in rows {
-            let file = self.segments.open_segment(place.segment);
-            let content = file.and_then(|file| segment::read(&*file, place));
-            let content = content.map_err(|error| fault_of_io("segment", &error))?;
-            let Some(record) = content.filter(|content| content.id == message).and_then(segment::again)
-            else {
-                tracing::error!(%message, segment = place.segment, "a record does not match its checksum; it stays");
-                continue;
-            };
-            octets += place.len;
-            moving.push((message, place, record));
-            if octets >= MOVE_BATCH {
-                self.move_forward(std::mem::take(&mut moving))?;
-                octets = 0;
-            }
-        }
-        self.move_forward(moving)?;
-        let tidied = self.connection.execute_batch("PRAGMA incremental_vacuum(1024)");
-        tidied.map_err(|error| fault_of(&error))?;
-        // The log keeps its length, so that a commit overwrites it; unless a long reader has let it grow.
-        let log = std::fs::metadata(self.database.with_extension("db-wal")).map_or(0, |meta| meta.len());
-        self.checkpoint(if log > MOST_LOG {
-            "PRAGMA wal_checkpoint(TRUNCATE)"
-        } else {
-            "PRAGMA wal_checkpoint(PASSIVE)"
-        });
-        Ok(())
-    }
-
-    /// Copies records into the current segment, syncs, points their rows there, and removes what became empty.
-    fn move_forward(
-        &mut self,
-        mut moving: Vec<(MessageId, segment::Place, Record)>,
-    ) -> Result<(), StoreFault> {
-        if moving.is_empty() {
-            return Ok(());
-        }
-        let mut records: Vec<&mut Record> = moving.iter_mut().map(|(_, _, record)| record).collect();
-        let places = self.segments.append(&mut records).map_err(|error| fault_of_io("segment", &error))?;
-        let moved = self.connection.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
-            moving
-                .iter()
-                .zip(&places)
-                .try_for_each(|((message, _, _), to)| tables::moved(&self.connection, *message, *to))
-        });
-        let committed = moved.map_err(|error| fault_of(&error)).and_then(|()| self.commit());
-        for place in places {
-            self.segments.born(place);
-        }
-        if let Err(fault) = committed {
-            // The rows may say either place: both segments stay until the next start.
-            if !self.connection.is_autocommit() {
-                let _ = self.connection.execute_batch("ROLLBACK");
-            }
-            self.reconnect();
-            return Err(fault);
-        }
-        for (_, from, _) in &moving {
-            self.segments.died(from.segment, from.len);
-        }
-        self.segments.sweep();
-        Ok(())
-    }
-
-    fn checkpoint(&mut self, pragma: &str) {
-        self.uncheckpointed = 0;
-        if let Err(error) = self.connection.execute_batch(pragma) {
-            tracing::warn!(%error, "the write-ahead log cannot be checkpointed now");
-        }
-    }
-
-    /// After a failed commit the connection is not trusted any more.
-    fn reconnect(&mut self) {
-        match schema::connect(&self.database, "FULL") {
-            Ok(connection) => self.connection = connection,
-            Err(error) => tracing::error!(%error, "the database cannot be opened again"),
-        }
-    }
 }
 
 impl Waiting {
@@ -581,26 +416,6 @@ impl Waiting {
             }
         }
     }
-}
-
-fn is_write(request: &Request) -> bool {
-    matches!(
-        request,
-        Request::Accept { .. } | Request::Settle { .. } | Request::Act { .. } | Request::Set(..)
-    )
-}
-
-/// The messages that a request brings.
-fn incomings(request: &mut Request) -> Vec<&mut Incoming> {
-    match request {
-        Request::Accept { incoming, .. } => vec![incoming],
-        Request::Settle { settling, .. } => settling.notices.iter_mut().collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn has_record(request: &mut Request) -> bool {
-    incomings(request).into_iter().any(|incoming| incoming.record().is_some())
 }
 
 fn set(connection: &Connection, setting: Setting) -> Result<(), Failure> {
