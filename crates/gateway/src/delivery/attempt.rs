@@ -33,7 +33,7 @@ fn timeouts() -> Timeouts {
 
 /// A kept session with a next hop.
 pub(super) struct Session {
-    pub connection: Connection,
+    connection: Connection,
     hop: usize,
     host: String,
     endpoint: String,
@@ -42,12 +42,32 @@ pub(super) struct Session {
     _place: Place,
 }
 
+impl Session {
+    /// Keeps a session that can go on; one that has done its share is ended.
+    async fn keep(mut self, now: Tick) -> Option<Session> {
+        if !self.connection.is_ready() {
+            return None;
+        }
+        if self.messages < SESSION_MESSAGES && now.since(self.opened) < SESSION_AGE {
+            return Some(self);
+        }
+        self.end().await;
+        None
+    }
+
+    /// Says QUIT. Its place is free when the next hop's is.
+    pub async fn end(self) {
+        let Session { connection, _place, .. } = self;
+        connection.quit().await;
+    }
+}
+
 /// A connection's place at its destination; given back when the session goes.
 struct Place(Arc<Deliverer>, DestinationId);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.board().connected(self.1, false);
+        self.0.board().disconnected(self.1);
     }
 }
 
@@ -88,8 +108,6 @@ pub(super) struct Trial<'a> {
     pub destination: DestinationId,
     pub job: &'a Job,
     pub rules: Rules,
-    /// Sessions to end politely, behind the next delivery.
-    pub farewells: Vec<Session>,
     results: Vec<Fate>,
     /// Next hops that failed in this attempt.
     skip: Vec<usize>,
@@ -102,8 +120,7 @@ impl<'a> Trial<'a> {
         job: &'a Job,
         rules: Rules,
     ) -> Self {
-        let (results, farewells) = (Vec::new(), Vec::new());
-        Trial { deliverer, destination, job, rules, farewells, results, skip: Vec::new() }
+        Trial { deliverer, destination, job, rules, results: Vec::new(), skip: Vec::new() }
     }
 
     /// Tries; `None` if the next hop takes no further session of ours and the job must wait for one we have.
@@ -123,19 +140,19 @@ impl<'a> Trial<'a> {
                 }
             };
             match self.transact(&mut session, &batch).await {
-                Step::Judged => *kept = self.keep(session),
+                Step::Judged => *kept = session.keep(self.deliverer.deps.clock.tick()).await,
                 Step::Rest(rest) => {
                     rest.into_iter().rev().for_each(|at| left.push_front(at));
-                    *kept = self.keep(session);
+                    *kept = session.keep(self.deliverer.deps.clock.tick()).await;
                 }
                 // The message is as it was: the next session, or the next hop, is asked.
                 Step::Again => {
                     batch.into_iter().rev().for_each(|at| left.push_front(at));
-                    *kept = self.keep(session);
+                    *kept = session.keep(self.deliverer.deps.clock.tick()).await;
                 }
                 Step::Over(outcome) => {
                     self.all(batch.into_iter().chain(left), &outcome, Some(&session));
-                    *kept = self.keep(session);
+                    *kept = session.keep(self.deliverer.deps.clock.tick()).await;
                     break;
                 }
             }
@@ -152,7 +169,7 @@ impl<'a> Trial<'a> {
             if !self.skip.contains(&session.hop) {
                 return Ok(session);
             }
-            self.farewells.push(session);
+            session.end().await;
         }
         let deps = &self.deliverer.deps;
         let now = deps.clock.tick();
@@ -163,9 +180,7 @@ impl<'a> Trial<'a> {
             let trace = (deps.trace)(&endpoint);
             match Connection::open(&deps.connector, &endpoint, &deps.hello, &timeouts(), trace).await {
                 Ok(connection) => {
-                    let mut board = self.deliverer.board();
-                    board.reached(self.destination, hop);
-                    board.connected(self.destination, true);
+                    self.deliverer.board().reached(self.destination, hop);
                     let place = Place(self.deliverer.clone(), self.destination);
                     let (host, opened) = (endpoint.host.clone(), deps.clock.tick());
                     let endpoint = endpoint.to_string();
@@ -180,12 +195,10 @@ impl<'a> Trial<'a> {
                     });
                 }
                 Err(fault) => {
-                    let mut board = self.deliverer.board();
-                    if may_be_crowded(&fault) && board.crowded(self.destination) {
+                    let (now, words, crowd) = (deps.clock.tick(), fault.to_string(), may_be_crowded(&fault));
+                    if self.deliverer.board().missed(self.destination, hop, now, &words, crowd) {
                         return Err(NoSession::Crowded);
                     }
-                    board.missed(self.destination, hop, deps.clock.tick(), fault.to_string());
-                    drop(board);
                     tracing::warn!(next_hop = %endpoint, blame = "next_hop", "no session: {fault}");
                     last = Some(fault);
                 }
@@ -348,26 +361,14 @@ impl<'a> Trial<'a> {
             relayed: false,
         }));
     }
-
-    /// Keeps a session that can go on; one that has done its share is ended behind the next delivery.
-    fn keep(&mut self, mut session: Session) -> Option<Session> {
-        if !session.connection.is_ready() {
-            return None;
-        }
-        let age = self.deliverer.deps.clock.tick().since(session.opened);
-        if session.messages < SESSION_MESSAGES && age < SESSION_AGE {
-            return Some(session);
-        }
-        self.farewells.push(session);
-        None
-    }
 }
 
 /// Only a next hop that does not offer all is worth reading the message for.
 async fn needs(job: &Job, store: &dyn MailStore, offers: &Capabilities) -> Result<Needs, StoreFault> {
     let mail = &job.delivery.message.mail;
     let eight_bit = mail.body == BodyKind::EightBitMime && !offers.eight_bit_mime;
-    if !eight_bit && !(mail.smtputf8 && !offers.smtputf8) {
+    let utf8 = mail.smtputf8 && !offers.smtputf8;
+    if !eight_bit && !utf8 {
         return Ok(Needs::default());
     }
     content::needs(content::open(job, store).await?).await

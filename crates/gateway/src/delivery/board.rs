@@ -27,7 +27,7 @@ const CLAIMED_HERE: usize = 128;
 /// Back-off of a next hop after its first failure; doubles to [`LONGEST_BACK_OFF`].
 const BACK_OFF: Duration = Duration::from_secs(10);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
-/// Deliveries after which a destination that was crowded is tried with one connection more.
+/// Deliveries after which a destination that was crowded is tried with twice the connections.
 const LESS_CROWDED: usize = 100;
 
 /// A claimed delivery on its way.
@@ -73,6 +73,8 @@ struct Destination {
     idle: usize,
     active: usize,
     connected: usize,
+    /// Connections being opened.
+    opening: usize,
     /// Connections it takes, learned from its refusals; `None`: as many as the settings say.
     crowded: Option<usize>,
     deliveries: usize,
@@ -123,7 +125,7 @@ impl Board {
         self.routes.clear();
         let waiting = self.drain();
         self.destinations.retain(|_, destination| destination.workers > 0);
-        waiting.into_iter().filter_map(|job| self.push(job).err()).collect()
+        waiting.into_iter().filter_map(|job| self.push(job).err()).map(|job| *job).collect()
     }
 
     /// Room for a delivery fresh from reception. If there is none, it will be found in the store.
@@ -148,7 +150,7 @@ impl Board {
     }
 
     /// Puts a job into its destination's queue; gives it back if that is full. True if a new worker is wanted.
-    pub fn push(&mut self, job: Job) -> Result<bool, Job> {
+    pub fn push(&mut self, job: Job) -> Result<bool, Box<Job>> {
         let id = self.destination_of(&job.delivery.route);
         let destination = self.destinations.entry(id).or_default();
         let (here, most) = match job.content {
@@ -157,11 +159,10 @@ impl Board {
         };
         if !self.open || here >= most {
             destination.held_back = true;
-            return Err(job);
+            return Err(Box::new(job));
         }
         self.enter(id, job, false);
-        let wants = |d: &Destination| d.queue.len() > d.idle && d.workers < self.most_workers(d);
-        Ok(self.destinations.get(&id).is_some_and(wants))
+        Ok(self.destinations.get(&id).is_some_and(|destination| self.more_workers(destination) > 0))
     }
 
     /// Puts a job back in front, because it could not be begun.
@@ -233,15 +234,20 @@ impl Board {
         most.max(1)
     }
 
+    /// Workers that would help. Those without a job, waiting or just woken, look into the queue by themselves.
+    fn more_workers(&self, destination: &Destination) -> usize {
+        let free = destination.workers.saturating_sub(destination.active);
+        let room = self.most_workers(destination).saturating_sub(destination.workers);
+        destination.queue.len().saturating_sub(free).min(room)
+    }
+
     /// Destinations that want another worker; they count as having it.
     pub fn wanted(&mut self) -> Vec<DestinationId> {
         let mut wanted = Vec::new();
         let ids: Vec<DestinationId> = self.destinations.keys().copied().collect();
         for id in ids {
             let Some(destination) = self.destinations.get(&id) else { continue };
-            let more = destination.queue.len().saturating_sub(destination.idle);
-            let room = self.most_workers(destination).saturating_sub(destination.workers);
-            let new = more.min(room);
+            let new = self.more_workers(destination);
             wanted.extend(std::iter::repeat_n(id, new));
             if let Some(destination) = self.destinations.get_mut(&id) {
                 destination.workers += new;
@@ -296,7 +302,7 @@ impl Board {
         destination.active = destination.active.saturating_sub(1);
         destination.deliveries += 1;
         if destination.deliveries.is_multiple_of(LESS_CROWDED) {
-            destination.crowded = destination.crowded.map(|most| most + 1);
+            destination.crowded = destination.crowded.map(|most| most * 2);
         }
         let room = destination.claimed <= CLAIMED_HERE / 2;
         let ask = room && (destination.held_back || self.more);
@@ -329,14 +335,6 @@ impl Board {
         }
     }
 
-    /// A connection was opened (`true`) or has gone.
-    pub fn connected(&mut self, id: DestinationId, up: bool) {
-        if let Some(destination) = self.destinations.get_mut(&id) {
-            let count = destination.connected;
-            destination.connected = if up { count + 1 } else { count.saturating_sub(1) };
-        }
-    }
-
     /// The next hops to try now, in order, without those in back-off and those in `skip`. A hop that failed before is
     /// given to one worker only until that one knows more.
     pub fn hops(&self, id: DestinationId, skip: &[usize], now: Tick) -> Vec<(usize, Endpoint)> {
@@ -354,46 +352,55 @@ impl Board {
         }
     }
 
-    /// A next hop is about to be tried: one that failed before is left alone by the others meanwhile.
+    /// A next hop is about to be tried: one that failed before is left alone by the others meanwhile. Ends with
+    /// [`reached`](Self::reached) or [`missed`](Self::missed).
     pub fn trying(&mut self, id: DestinationId, hop: usize, now: Tick) {
-        if let Some(health) = self.health(id, hop).filter(|health| health.failures > 0) {
+        let Some(destination) = self.destinations.get_mut(&id) else { return };
+        destination.opening += 1;
+        if let Some(health) = destination.health.get_mut(hop).filter(|health| health.failures > 0) {
             health.until = now + back_off(health.failures);
         }
     }
 
-    /// A session was opened.
+    /// A session was opened: it stands until [`disconnected`](Self::disconnected).
     pub fn reached(&mut self, id: DestinationId, hop: usize) {
-        if let Some(health) = self.health(id, hop) {
+        let Some(destination) = self.destinations.get_mut(&id) else { return };
+        destination.opening = destination.opening.saturating_sub(1);
+        destination.connected += 1;
+        if let Some(health) = destination.health.get_mut(hop) {
             *health = Health::default();
         }
     }
 
-    /// No session could be opened.
-    pub fn missed(&mut self, id: DestinationId, hop: usize, now: Tick, words: String) {
-        if let Some(health) = self.health(id, hop) {
+    /// No session could be opened. True if others stand or are on their way and `crowd` says that this may be why:
+    /// then the destination takes no more of them, and nothing is wrong with it.
+    pub fn missed(&mut self, id: DestinationId, hop: usize, now: Tick, words: &str, crowd: bool) -> bool {
+        let Some(destination) = self.destinations.get_mut(&id) else { return false };
+        destination.opening = destination.opening.saturating_sub(1);
+        let others = destination.connected + destination.opening;
+        if crowd && others > 0 {
+            destination.crowded = Some(others);
+            return true;
+        }
+        destination.crowded = None;
+        if let Some(health) = destination.health.get_mut(hop) {
             health.failures += 1;
             health.until = now + back_off(health.failures);
-            health.words = words;
+            health.words = words.to_owned();
         }
+        false
     }
 
-    /// No session could be opened although others stand: the destination takes no more of them. False if none stands.
-    pub fn crowded(&mut self, id: DestinationId) -> bool {
-        let Some(destination) = self.destinations.get_mut(&id) else { return false };
-        if destination.connected == 0 {
-            return false;
+    /// A session has gone.
+    pub fn disconnected(&mut self, id: DestinationId) {
+        if let Some(destination) = self.destinations.get_mut(&id) {
+            destination.connected = destination.connected.saturating_sub(1);
         }
-        destination.crowded = Some(destination.connected);
-        true
     }
 
     /// The memory of the route's refusals.
     pub fn memory(&mut self, id: DestinationId) -> &mut RouteMemory {
         &mut self.destinations.entry(id).or_default().memory
-    }
-
-    fn health(&mut self, id: DestinationId, hop: usize) -> Option<&mut Health> {
-        self.destinations.get_mut(&id)?.health.get_mut(hop)
     }
 }
 

@@ -32,6 +32,9 @@ const LOOK: Duration = Duration::from_secs(60);
 /// Wait before a store that could not be asked is asked again, and before what could not be claimed is.
 const BREATHE: Duration = Duration::from_secs(1);
 
+/// The store is asked no oftener, however often we are woken.
+const GAP: Duration = Duration::from_millis(5);
+
 /// Makes the sink for one session's dialogue with a next hop; `|_| None` where nobody listens.
 pub type TraceFactory = Arc<dyn Fn(&Endpoint) -> TraceSink + Send + Sync>;
 
@@ -66,13 +69,20 @@ pub struct Deliverer {
 struct Agenda {
     ask: bool,
     due: Option<Timestamp>,
+    asked: Option<Instant>,
+}
+
+impl Agenda {
+    fn rests(&self) -> Option<Instant> {
+        self.asked.map(|asked| asked + GAP).filter(|end| *end > Instant::now())
+    }
 }
 
 impl Deliverer {
     /// A deliverer that does nothing until [`run`](Self::run).
     pub fn new(deps: Deps) -> Arc<Deliverer> {
         let board = Mutex::new(Board::new(deps.settings.load_full()));
-        let agenda = Mutex::new(Agenda { ask: true, due: None });
+        let agenda = Mutex::new(Agenda { ask: true, due: None, asked: None });
         Arc::new(Deliverer { deps, board, agenda, bell: Notify::new() })
     }
 
@@ -94,7 +104,7 @@ impl Deliverer {
             for delivery in deliveries {
                 match board.push(Job { delivery, content: content.clone() }) {
                     Ok(wanted) => wants_worker |= wanted,
-                    Err(job) => refused.push(job),
+                    Err(job) => refused.push(*job),
                 }
             }
         }
@@ -148,10 +158,11 @@ impl Deliverer {
         let now = self.deps.clock.now();
         {
             let mut agenda = self.agenda();
-            if !agenda.ask && agenda.due.is_none_or(|due| due > now) {
+            let due = agenda.ask || agenda.due.is_some_and(|due| due <= now);
+            if !due || agenda.rests().is_some() {
                 return;
             }
-            *agenda = Agenda { ask: false, due: None };
+            *agenda = Agenda { ask: false, due: None, asked: Some(Instant::now()) };
         }
         let settings = self.deps.settings.load_full();
         let refused = self.board().refresh(&settings);
@@ -177,7 +188,7 @@ impl Deliverer {
             {
                 let mut board = self.board();
                 let jobs = claimed.into_iter().map(|delivery| Job { delivery, content: None });
-                refused.extend(jobs.filter_map(|job| board.push(job).err()));
+                refused.extend(jobs.filter_map(|job| board.push(job).err()).map(|job| *job));
             }
             self.give_back(&refused);
             if last || !refused.is_empty() {
@@ -216,7 +227,8 @@ impl Deliverer {
             Some(due) => due.since(now).min(LOOK),
             None => LOOK,
         };
-        Instant::now() + wait
+        let look = Instant::now() + wait;
+        agenda.rests().map_or(look, |end| look.max(end))
     }
 
     fn give_back(&self, jobs: &[Job]) {

@@ -1,7 +1,7 @@
 //! A worker: one session at a time with one destination, a message after the other.
 //!
-//! Settlements and farewells run behind the next message, at most [`BEHIND`] of them, so that neither the store's sync
-//! nor a slow QUIT costs the session its time. Proof: `tests/delivery_destinations.rs`.
+//! Settlements run behind the next message, at most [`BEHIND`] of them, so that the store's sync does not cost the
+//! session its time. Proof: `tests/delivery_destinations.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::attempt::{Session, Trial};
 use super::board::{DestinationId, Job, Next};
 use super::settlement::{rules, settle};
 
-/// Settlements and farewells under way while the next message is sent.
+/// Settlements under way while the next message is sent.
 const BEHIND: usize = 8;
 /// A session without work is ended after this.
 const IDLE: Duration = Duration::from_secs(30);
@@ -92,7 +92,7 @@ pub(super) async fn work(
     }
     drop(place);
     if let Some(session) = session {
-        behind.push(Box::pin(session.connection.quit()));
+        with(&mut behind, session.end()).await;
     }
     while behind.next().await.is_some() {}
 }
@@ -106,15 +106,8 @@ async fn deliver(
     behind: &mut Behind,
 ) -> bool {
     let rules = rules(&deliverer.deps.settings.load(), &job.delivery);
-    let (report, farewells) = {
-        let mut trial = Trial::new(deliverer, destination, &job, rules);
-        let report = with(behind, trial.run(session)).await;
-        (report, trial.farewells)
-    };
-    for session in farewells {
-        behind.push(Box::pin(session.connection.quit()));
-    }
-    let Some(report) = report else {
+    let mut trial = Trial::new(deliverer, destination, &job, rules);
+    let Some(report) = with(behind, trial.run(session)).await else {
         deliverer.board().put_back(job);
         return true;
     };
