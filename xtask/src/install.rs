@@ -6,11 +6,12 @@ use crate::run::shown;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Program and the package that has it.
+/// Program and the package that has it; a name with `::` is a module of Perl.
 const PROGRAMS: &[(&str, &str)] = &[
     ("postfix", "postfix"),
     ("dovecot", "dovecot-core"),
     ("swaks", "swaks"),
+    ("Net::SSLeay", "libnet-ssleay-perl"), // swaks speaks TLS by it
     ("strace", "strace"),
     ("python3", "python3"),
 ];
@@ -54,6 +55,11 @@ pub fn programs(wanted: &[&str]) -> Result<(), String> {
 }
 
 fn present(program: &str) -> bool {
+    if program.contains("::") {
+        let asked =
+            Command::new("perl").arg(format!("-M{program}")).args(["-e", "1"]).stderr(Stdio::null()).status();
+        return asked.is_ok_and(|status| status.success());
+    }
     let path = std::env::var("PATH").unwrap_or_default();
     path.split(':').chain(SBIN.iter().copied()).any(|folder| Path::new(folder).join(program).is_file())
 }

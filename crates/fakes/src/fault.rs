@@ -79,6 +79,10 @@ impl Fault {
         self.times = times;
         self
     }
+    /// How often it has hit. Clones count together, so one kept by the test tells what those in a behaviour did.
+    pub fn hits(&self) -> u64 {
+        self.hits.load(Ordering::Relaxed).min(self.times)
+    }
     /// What to do at `point` now, if this fault is due.
     pub(crate) fn due(&self, point: Point) -> Option<&Action> {
         if point != self.point {
@@ -101,6 +105,7 @@ mod tests {
         let fault = Fault::at(Point::Dot, Action::Cut).every(3).times(2);
         let hits: Vec<usize> = (1..=12).filter(|_| fault.due(Point::Dot).is_some()).collect();
         assert_eq!(hits, [3, 6]);
+        assert_eq!(fault.clone().hits(), 2);
         assert_eq!(fault.due(Point::Mail), None);
     }
 }

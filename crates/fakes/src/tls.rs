@@ -1,5 +1,4 @@
-//! A certificate of its own for each fake, and its pin as the gateway's settings write it. For loopback and pipes only:
-//! the key never leaves the process.
+//! A certificate of its own for each fake, and its pin as the gateway's settings write it. For loopback and pipes only.
 
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -14,6 +13,8 @@ pub struct SelfSigned {
     pub config: Arc<ServerConfig>,
     /// The certificate, DER.
     pub certificate: Vec<u8>,
+    /// Key and certificate as PEM, for a real server beside the fakes.
+    pub pem: String,
     /// SHA-256 of the public key (SubjectPublicKeyInfo).
     pub pin: [u8; 32],
 }
@@ -32,6 +33,7 @@ impl SelfSigned {
         let spki = rcgen::PublicKeyData::subject_public_key_info(&signing_key);
         Ok(SelfSigned {
             config: Arc::new(config),
+            pem: signing_key.serialize_pem() + &cert.pem(),
             certificate: cert.der().to_vec(),
             pin: Sha256::digest(spki).into(),
         })
