@@ -2,7 +2,7 @@
 //!
 //! Three rules come before the next hop's digits: a wrong route bounces nothing; a stranger's message makes no
 //! backscatter; what cannot be told now is tried again. Never asks, never sends, never counts time.
-//! Proof: tests below, `crates/gateway/tests/delivery_*`.
+//! Proof: tests below, `crates/gateway/tests/delivery/refusals.rs`.
 
 use std::collections::HashSet;
 

@@ -53,7 +53,12 @@ pub struct Gateway {
 
 impl Gateway {
     /// Must be called inside a tokio runtime.
-    pub fn new(settings: Settings, stores: Stores, dial: Arc<dyn Dial>, clock: Arc<SystemClock>) -> Arc<Gateway> {
+    pub fn new(
+        settings: Settings,
+        stores: Stores,
+        dial: Arc<dyn Dial>,
+        clock: Arc<SystemClock>,
+    ) -> Arc<Gateway> {
         let trace = Hub::new(clock.clone());
         let tasks = Tasks::default();
         let connector = Arc::new(Connector::new(dial));

@@ -26,9 +26,10 @@ const BATCH: usize = 100;
 const SESSION_MESSAGES: usize = 100;
 const SESSION_AGE: Duration = Duration::from_secs(300);
 
-/// RFC 5321 §4.5.3.2: a next hop that takes its time is waited for.
-fn timeouts() -> Timeouts {
-    Timeouts { command: Duration::from_secs(300), ..Timeouts::default() }
+/// RFC 5321 §4.5.3.2: a next hop that takes its time is waited for, but not that long where another can be asked.
+fn timeouts(others: bool) -> Timeouts {
+    let patient = Timeouts { command: Duration::from_secs(300), ..Timeouts::default() };
+    if others { Timeouts::default() } else { patient }
 }
 
 /// A kept session with a next hop.
@@ -174,13 +175,16 @@ impl<'a> Trial<'a> {
         let deps = &self.deliverer.deps;
         let now = deps.clock.tick();
         let hops = self.deliverer.board().hops(self.destination, &self.skip, now);
+        let timeouts = timeouts(hops.len() > 1);
         let mut last = None;
         for (hop, endpoint) in hops {
             self.deliverer.board().trying(self.destination, hop, deps.clock.tick());
             let trace = (deps.trace)(&endpoint);
-            match Connection::open(&deps.connector, &endpoint, &deps.hello, &timeouts(), trace).await {
+            match Connection::open(&deps.connector, &endpoint, &deps.hello, &timeouts, trace).await {
                 Ok(connection) => {
-                    self.deliverer.board().reached(self.destination, hop);
+                    if self.deliverer.board().reached(self.destination, hop) {
+                        self.deliverer.bell.notify_one();
+                    }
                     let place = Place(self.deliverer.clone(), self.destination);
                     let (host, opened) = (endpoint.host.clone(), deps.clock.tick());
                     let endpoint = endpoint.to_string();

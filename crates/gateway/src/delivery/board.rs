@@ -2,7 +2,7 @@
 //!
 //! Pure bookkeeping under one lock: never waits, never sends. A *destination* is a list of next hops; routes that share
 //! the list share its limits. A slow or dead destination fills its own quota and nobody else's.
-//! Proof: tests below, `tests/delivery_destinations.rs`.
+//! Proof: `tests/delivery/destinations.rs`.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -57,6 +57,8 @@ pub(super) enum Next {
 /// A next hop's state of health.
 #[derive(Clone, Default)]
 struct Health {
+    /// The last session was opened.
+    proven: bool,
     failures: u32,
     until: Tick,
     words: String,
@@ -226,11 +228,12 @@ impl Board {
         id
     }
 
-    /// Workers a destination may have: all it is allowed, what it took when it was crowded, one while it is down.
+    /// Workers a destination may have: all it is allowed, what it took when it was crowded, one until a session was
+    /// opened: a next hop that never answers holds one place, not all of them.
     fn most_workers(&self, destination: &Destination) -> usize {
         let allowed = self.settings.limits.deliveries_per_destination.min(self.settings.limits.deliveries);
-        let down = !destination.health.is_empty() && destination.health.iter().all(|hop| hop.failures > 0);
-        let most = if down { 1 } else { destination.crowded.unwrap_or(allowed).min(allowed) };
+        let proven = destination.health.iter().any(|hop| hop.proven);
+        let most = if proven { destination.crowded.unwrap_or(allowed).min(allowed) } else { 1 };
         most.max(1)
     }
 
@@ -362,14 +365,15 @@ impl Board {
         }
     }
 
-    /// A session was opened: it stands until [`disconnected`](Self::disconnected).
-    pub fn reached(&mut self, id: DestinationId, hop: usize) {
-        let Some(destination) = self.destinations.get_mut(&id) else { return };
+    /// A session was opened: it stands until [`disconnected`](Self::disconnected). True if more workers would help.
+    pub fn reached(&mut self, id: DestinationId, hop: usize) -> bool {
+        let Some(destination) = self.destinations.get_mut(&id) else { return false };
         destination.opening = destination.opening.saturating_sub(1);
         destination.connected += 1;
         if let Some(health) = destination.health.get_mut(hop) {
-            *health = Health::default();
+            *health = Health { proven: true, ..Health::default() };
         }
+        self.destinations.get(&id).is_some_and(|destination| self.more_workers(destination) > 0)
     }
 
     /// No session could be opened. True if others stand or are on their way and `crowd` says that this may be why:
@@ -384,6 +388,7 @@ impl Board {
         }
         destination.crowded = None;
         if let Some(health) = destination.health.get_mut(hop) {
+            health.proven = false;
             health.failures += 1;
             health.until = now + back_off(health.failures);
             health.words = words.to_owned();

@@ -1,6 +1,6 @@
 //! A message's octets on their way out: from memory while they are there, else from the store.
 //!
-//! Never holds more than a chunk of what the store has. Proof: `tests/delivery.rs`.
+//! Never holds more than a chunk of what the store has. Proof: `tests/delivery/content.rs`.
 
 use bytes::Bytes;
 use vouchsafe_core::dsn::RETURNED;

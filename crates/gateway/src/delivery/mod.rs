@@ -2,7 +2,7 @@
 //!
 //! One worker per kept session pulls from its destination's queue; what it delivered is settled behind the next
 //! message. A crash between the next hop's 250 and our record of it may duplicate a message, never lose it
-//! (promise 1). Decides nothing about a refusal (`vouchsafe_core::outcome`). Proof: `tests/delivery*.rs`.
+//! (promise 1). Decides nothing about a refusal (`vouchsafe_core::outcome`). Proof: `tests/delivery.rs`.
 
 mod attempt;
 mod board;

@@ -1,7 +1,7 @@
 //! What follows from an attempt: states, notices, the next due time, in one transaction; then the log and the history.
 //!
 //! A settlement that the store does not take is offered again until it does: the claim is never given back after the
-//! next hop took the message, so a sick store stops mail instead of doubling it. Proof: `tests/delivery*.rs`.
+//! next hop took the message, so a sick store stops mail instead of doubling it. Proof: `tests/delivery.rs`.
 
 use std::time::Duration;
 

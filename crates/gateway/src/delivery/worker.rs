@@ -1,7 +1,7 @@
 //! A worker: one session at a time with one destination, a message after the other.
 //!
 //! Settlements run behind the next message, at most [`BEHIND`] of them, so that the store's sync does not cost the
-//! session its time. Proof: `tests/delivery_destinations.rs`.
+//! session its time. Proof: `tests/delivery/destinations.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -12,7 +12,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_destination_delays_no_other() {
-    let world = World::new("[limits]\ndeliveries = 40\ndeliveries_per_destination = 10");
+    let world = World::new("[limits]\ndeliveries = 10\ndeliveries_per_destination = 10");
     let relay = world.hop("relay.example");
     world.hop("home.example").answers("BANNER", "hang");
     for n in 0..2000 {
@@ -65,6 +65,36 @@ async fn a_destination_gets_no_more_sessions_than_its_limit() {
     }
     world.until("delivered", 300).await;
     assert_eq!(relay.most_open.load(Ordering::SeqCst), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destination_that_answers_gets_its_sessions_at_once() {
+    let world = World::new("[limits]\ndeliveries_per_destination = 4");
+    let relay = world.hop("relay.example");
+    relay.answers(".", "hang");
+    for n in 0..8 {
+        world.send_from_memory(world.message("alice@home.example", &[&format!("u{n}@abroad.example")])).await;
+    }
+    world.pass(SECOND).await;
+    assert_eq!(relay.open.load(Ordering::SeqCst), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_destinations_together_keep_the_limit_and_each_gets_its_turn() {
+    let world = World::new("[limits]\ndeliveries = 1\ndeliveries_per_destination = 1");
+    let (relay, home, far) =
+        (world.hop("relay.example"), world.hop("home.example"), world.hop("far1.example"));
+    for n in 0..100 {
+        for domain in ["abroad.example", "home.example", "far.example"] {
+            world.send(world.message("alice@home.example", &[&format!("u{n}@{domain}")])).await;
+        }
+    }
+    world.until("delivered", 30).await;
+    for hop in [&relay, &home, &far] {
+        assert!(!hop.taken().is_empty());
+    }
+    world.until("delivered", 300).await;
+    assert_eq!(world.count("deferred"), 0);
 }
 
 #[tokio::test(start_paused = true)]
