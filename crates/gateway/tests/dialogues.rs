@@ -2,12 +2,13 @@
 //! instead of a disk, and a clock that moves only when everybody waits. Runs every file of `transcripts/e2e`.
 //!
 //! On top of what `testkit::script` knows: `set:` is a line of the settings file (`relay.open_relay = true`);
-//! `!: connect LISTENER`, `!: disconnect`, `!: delegate|next_hop down|up`, `!: delegate|next_hop at POINT REPLY`,
+//! `!: connect LISTENER`, `!: also connect LISTENER` (the session before stays), `!: disconnect`, `!: user NAME PASSWORD`,
+//! `!: reload key = value`, `!: delegate|next_hop down|up`, `!: delegate|next_hop at POINT REPLY`,
 //! `!: next_hop without EXTENSION`, `!: store full|broken|well`; end states are listed in [`World::check`].
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 use vouchsafe_config::{Lookup, Settings};
 use vouchsafe_core::ports::{MailStore, QueueFilter, StoreFault};
 use vouchsafe_fakes::{Action, Delegate, Fault, NextHop, PipeDialer, Point, delegate, next_hop};
+use vouchsafe_gateway::control::{Control, Request, Response};
 use vouchsafe_gateway::gateway::{Gateway, Stores};
 use vouchsafe_gateway::supervisor::Supervisor;
 use vouchsafe_net::clock::SystemClock;
@@ -30,7 +32,10 @@ struct World {
     store: Arc<MemoryStore>,
     delegate: Delegate,
     next_hop: NextHop,
+    control: Control,
+    dir: PathBuf,
     client: Option<DuplexStream>,
+    others: Vec<DuplexStream>,
     said: Vec<u8>,
 }
 
@@ -106,6 +111,7 @@ impl World {
         let stores = Stores { mail: store.clone(), settings: store.clone(), history: store.clone() };
         let clock = Arc::new(SystemClock::following_the_runtime());
         let gateway = Gateway::new(settings(dir, &script.settings), stores, Arc::new(dial), clock);
+        let control = Control::new(Arc::clone(&gateway));
         let supervisor = Supervisor::new(gateway).expect("a self-signed certificate");
         supervisor.start_tasks();
         let mut world = World {
@@ -113,7 +119,10 @@ impl World {
             store,
             delegate,
             next_hop,
+            control,
+            dir: dir.to_owned(),
             client: None,
+            others: Vec::new(),
             said: Vec::new(),
         };
         world.connect(&script.listener);
@@ -157,7 +166,23 @@ impl World {
         let words: Vec<&str> = event.split(' ').collect();
         match words[..] {
             ["connect", listener] => self.connect(listener),
+            ["also", "connect", listener] => {
+                self.others.extend(self.client.take());
+                self.connect(listener);
+            }
             ["disconnect"] => self.client = None,
+            ["user", name, password] => {
+                let request = Request::UserAdd { name: name.to_owned(), password: password.to_owned() };
+                if let Response::Refused { why } = self.control.run(request).await {
+                    return Err(why);
+                }
+            }
+            ["reload", ref lines @ ..] => {
+                let line = lines.join(" ");
+                let (key, value) = line.split_once(" = ").ok_or("`!: reload key = value` expected")?;
+                let changed = settings(&self.dir, &[(key.to_owned(), value.to_owned())]);
+                self.supervisor.reload(changed)?;
+            }
             ["delegate", "down"] => self.delegate.set_down(true),
             ["delegate", "up"] => self.delegate.set_down(false),
             ["delegate", "well"] => self.delegate.change(|behaviour| behaviour.faults.clear()),
@@ -196,7 +221,7 @@ impl World {
         Ok(())
     }
 
-    /// `delivered N`, `queue N`, `held N`, `notices N`, `message "TEXT"`, `no message "TEXT"`, `delegate recipients N`,
+    /// `delivered N`, `queue N`, `held N`, `notices N`, `nowhere "TEXT"` (queue and history), `message "TEXT"`, `no message "TEXT"`, `delegate recipients N`,
     /// `delegate logins N`, `delegate mail 0`, `closed`.
     async fn check(&mut self, check: &str) -> Result<(), String> {
         let (what, value) = check.rsplit_once(' ').unwrap_or((check, ""));
@@ -206,6 +231,13 @@ impl World {
         }
         if let Some(text) = check.strip_prefix("no message ") {
             return self.has_message(text.trim_matches('"'), false).await;
+        }
+        if let Some(text) = check.strip_prefix("nowhere ") {
+            self.settled().await;
+            let written =
+                format!("{:?}{:?}", self.store.events(), self.store.list(QueueFilter::default()).await);
+            let found = written.contains(text.trim_matches('"'));
+            return if found { Err(format!("{check}: it is in {written}")) } else { Ok(()) };
         }
         match what {
             "delivered" => {

@@ -85,6 +85,15 @@ enum Step {
     Wait(Tick, bool),
 }
 
+/// What the machine says, but for the body.
+enum Said {
+    Reply(Reply),
+    Question(QuestionId, Question),
+    Cancel(QuestionId),
+    Dropped,
+    Step(Step),
+}
+
 /// A question under way.
 struct Open<E> {
     id: QuestionId,
@@ -192,15 +201,11 @@ fn poll<H: Handler>(
     open: &mut Option<Open<H::Event>>,
     out: &mut Vec<u8>,
 ) -> Step {
+    let traced = handler.traced();
+    machine.set_traced(traced);
     loop {
-        let (id, question) = match machine.poll() {
-            Output::Send(reply) => {
-                if handler.traced() {
-                    handler.said(true, &masked(&reply));
-                }
-                reply.write_to(out);
-                continue;
-            }
+        // The body's octets are borrowed from the machine; whatever else it says is owned.
+        let said = match machine.poll() {
             Output::Body(octets) => {
                 if let Err(reply) = handler.body(octets) {
                     machine.refuse_body(reply);
@@ -208,24 +213,37 @@ fn poll<H: Handler>(
                 continue;
             }
             Output::BodyEnd => continue,
-            Output::Cancel(id) => {
+            Output::Send(reply) => Said::Reply(reply),
+            Output::Ask(id, question) => Said::Question(id, question),
+            Output::Cancel(id) => Said::Cancel(id),
+            Output::Dropped => Said::Dropped,
+            Output::StartTls => Said::Step(Step::StartTls),
+            Output::Close(why) => Said::Step(Step::Close(why)),
+            Output::Idle { until, read } => Said::Step(Step::Wait(until, read)),
+        };
+        if traced {
+            machine.take_heard().iter().for_each(|line| handler.said(false, line));
+        }
+        match said {
+            Said::Reply(reply) => {
+                if traced {
+                    handler.said(true, &masked(&reply));
+                }
+                reply.write_to(out);
+            }
+            Said::Question(id, question) => {
+                let commit = question == Question::Commit;
+                let work = handler.ask(question, machine.hello());
+                *open = Some(Open { id, commit, work });
+            }
+            Said::Cancel(id) => {
                 if open.as_ref().is_some_and(|question| question.id == id) {
                     *open = None;
                 }
-                continue;
             }
-            Output::Dropped => {
-                handler.dropped();
-                continue;
-            }
-            Output::Ask(id, question) => (id, question),
-            Output::StartTls => return Step::StartTls,
-            Output::Close(why) => return Step::Close(why),
-            Output::Idle { until, read } => return Step::Wait(until, read),
-        };
-        let commit = question == Question::Commit;
-        let work = handler.ask(question, machine.hello());
-        *open = Some(Open { id, commit, work });
+            Said::Dropped => handler.dropped(),
+            Said::Step(step) => return step,
+        }
     }
 }
 

@@ -77,16 +77,24 @@ pub async fn run(once: bool) -> Result<(), String> {
         message.text().lines().for_each(|line| println!("   {}", line.trim_end()));
     }
     let seen = delegate.counters();
-    println!("\nThe delegate was asked {} times about logins and {} times about recipients, and got {} messages.",
-        seen.logins_good + seen.logins_bad, seen.recipients, seen.data_commands + seen.violations);
+    println!(
+        "\nThe delegate was asked {} times about logins and {} times about recipients, and got {} messages.",
+        seen.logins_good + seen.logins_bad,
+        seen.recipients,
+        seen.data_commands + seen.violations
+    );
     if arrived.is_err() {
         return Err("the messages did not arrive at the next hop".to_owned());
     }
     if !once {
         let dir = scratch.0.display();
-        println!("\nIt goes on running. Log in as {USER} with the password \"{PASSWORD}\"; try for example\n");
+        println!(
+            "\nIt goes on running. Log in as {USER} with the password \"{PASSWORD}\"; try for example\n"
+        );
         println!("   swaks --server {mx} --from me@elsewhere.example --to bob@example.com");
-        println!("   swaks --server {submission} --tls --auth-user {USER} --auth-password \"{PASSWORD}\" --from {USER} --to you@far.example");
+        println!(
+            "   swaks --server {submission} --tls --auth-user {USER} --auth-password \"{PASSWORD}\" --from {USER} --to you@far.example"
+        );
         println!("   vouchsafe trace --data-dir {dir}");
         println!("\nCtrl-C ends it.");
         tokio::signal::ctrl_c().await.map_err(|fault| fault.to_string())?;
@@ -112,10 +120,11 @@ async fn gateway(dir: &Path, delegate: SocketAddr, next_hop: SocketAddr) -> Resu
         next_hop: Some(next_hop.to_string()),
         domains: vec!["example.com".to_owned()],
     };
-    let reading = flags.read(&Machine).map_err(|faults| {
-        faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-    })?;
+    let reading = flags
+        .read(&Machine)
+        .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let mut settings = reading.settings;
+    settings.hostname = "gateway.example".to_owned();
     for address in settings.listeners.iter_mut().flat_map(|listener| &mut listener.addresses) {
         if port(address.port()).await.is_err() {
             address.set_port(0);
@@ -127,7 +136,8 @@ async fn gateway(dir: &Path, delegate: SocketAddr, next_hop: SocketAddr) -> Resu
 
 fn auth(password: &str) -> String {
     let plain = Plain { authzid: String::new(), authcid: USER.to_owned(), password: Secret::new(password) };
-    encode_plain(&plain).map_or(String::new(), |response| format!("AUTH PLAIN {}", encode_base64(response.expose())))
+    encode_plain(&plain)
+        .map_or(String::new(), |response| format!("AUTH PLAIN {}", encode_base64(response.expose())))
 }
 
 struct Stage<'a> {
@@ -136,14 +146,20 @@ struct Stage<'a> {
 
 impl Stage<'_> {
     /// One dialogue: each command, the delegate's part in it, the reply.
-    async fn play(&self, to: SocketAddr, title: &str, meaning: &str, commands: &[&str]) -> Result<(), String> {
+    async fn play(
+        &self,
+        to: SocketAddr,
+        title: &str,
+        meaning: &str,
+        commands: &[&str],
+    ) -> Result<(), String> {
         println!("\n== {title}\n   {meaning}\n");
         let stream = TcpStream::connect(to).await.map_err(|fault| format!("{to}: {fault}"))?;
         let (read, mut write) = stream.into_split();
         let mut read = BufReader::new(read);
         reply(&mut read).await?;
         for command in commands {
-            command.lines().for_each(|line| println!("   C: {line}"));
+            command.lines().for_each(|line| println!("   C: {}", masked(line)));
             self.delegate.clear_dialogue();
             write.write_all(format!("{command}\r\n").as_bytes()).await.map_err(|fault| fault.to_string())?;
             let said = read_reply(&mut read).await?;
@@ -152,6 +168,11 @@ impl Stage<'_> {
         }
         Ok(())
     }
+}
+
+/// A credential is not shown, not even the demo's.
+fn masked(line: &str) -> &str {
+    if line.starts_with("AUTH PLAIN ") { "AUTH PLAIN ***" } else { line }
 }
 
 async fn reply(read: &mut (impl AsyncBufReadExt + Unpin)) -> Result<(), String> {

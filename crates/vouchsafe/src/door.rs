@@ -61,6 +61,7 @@ impl Line {
     /// The next response; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Response>, String> {
         let line = self.lines.next_line().await.map_err(|fault| format!("control socket: {fault}"))?;
-        line.map(|line| serde_json::from_str(&line).map_err(|fault| format!("control socket: {fault}"))).transpose()
+        line.map(|line| serde_json::from_str(&line).map_err(|fault| format!("control socket: {fault}")))
+            .transpose()
     }
 }

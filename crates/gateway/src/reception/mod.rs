@@ -304,8 +304,10 @@ impl Handler for Session {
         if let Some((name, extended)) = hello {
             self.hello = (name.to_owned(), extended);
         }
-        if self.gateway.trace.active() {
-            self.trace_question(&question);
+        match question {
+            Question::Connect => self.say("!:", &format!("connected to listener {}", self.listener.name)),
+            Question::Commit => self.say("!:", "message complete"),
+            _ => {}
         }
         match question {
             Question::Connect => ready(match self.refuse.take() {
@@ -380,24 +382,10 @@ impl Session {
     }
 
     fn say(&self, mark: &str, text: &str) {
+        if !self.gateway.trace.active() {
+            return;
+        }
         let peer = self.peer.map_or_else(|| "pipe".to_owned(), |peer| peer.to_string());
         self.gateway.trace.say(&self.id, &peer, mark, text);
-    }
-
-    /// What the client said, as the machine understood it; a credential is never part of it.
-    fn trace_question(&self, question: &Question) {
-        match question {
-            Question::Connect => self.say("!:", &format!("connected to listener {}", self.listener.name)),
-            Question::Mail(mail) => self.say("C:", &format!("MAIL FROM:<{}>", mail.reverse_path.as_str())),
-            Question::Recipients(list) => {
-                for to in list {
-                    self.say("C:", &format!("RCPT TO:<{}>", to.mailbox));
-                }
-            }
-            Question::SaslStart { mechanism, .. } => self.say("C:", &format!("AUTH {mechanism} ***")),
-            Question::SaslStep(_) => self.say("C:", "***"),
-            Question::Body(verb) => self.say("C:", &format!("{verb:?}").to_uppercase()),
-            Question::Commit => self.say("!:", "message complete"),
-        }
     }
 }

@@ -9,6 +9,7 @@ use memchr::{memchr_iter, memchr3};
 use zeroize::Zeroizing;
 
 use crate::limits::Limits;
+use crate::reply::printable;
 
 /// What the front of the input is, read as a line.
 pub(super) enum Line {
@@ -29,9 +30,24 @@ pub(super) struct Input {
     start: usize,
     /// Dropping an endless line until its CRLF comes; the value tells whether it is an AUTH line.
     dropping: Option<bool>,
+    /// Lines as the trace shows them, while someone listens: credentials masked.
+    heard: Option<Vec<String>>,
 }
 
+/// Characters of a line in the trace.
+const TRACED: usize = 500;
+
 impl Input {
+    /// Begins or ends noting lines for the trace.
+    pub(super) fn set_traced(&mut self, traced: bool) {
+        if self.heard.is_some() != traced {
+            self.heard = traced.then(Vec::new);
+        }
+    }
+    /// The lines noted since the last call.
+    pub(super) fn take_heard(&mut self) -> Vec<String> {
+        self.heard.as_mut().map(std::mem::take).unwrap_or_default()
+    }
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.octets.drain(..self.start);
         self.start = 0;
@@ -50,7 +66,7 @@ impl Input {
         &self.octets[range]
     }
     pub(super) fn clear(&mut self) {
-        *self = Input::default();
+        *self = Input { heard: self.heard.take(), ..Input::default() };
     }
     /// Gives memory back if nothing is kept.
     pub(super) fn release(&mut self) {
@@ -96,6 +112,17 @@ impl Input {
         } else {
             Line::Whole(Zeroizing::new(line.to_vec()))
         };
+        if let Some(heard) = &mut self.heard {
+            heard.push(match &outcome {
+                Line::Whole(_) if response => "***".to_owned(),
+                Line::Whole(line) if auth_verb => {
+                    let mechanism = line[5..].split(|octet| *octet == b' ').next().unwrap_or_default();
+                    format!("AUTH {} ***", printable(mechanism, 40))
+                }
+                Line::Whole(line) => printable(line, TRACED),
+                _ => "(a line that is no command)".to_owned(),
+            });
+        }
         if auth {
             line.fill(0);
         }

@@ -233,6 +233,14 @@ impl Server {
         self.dry = false;
         self.draining = true;
     }
+    /// Notes the client's lines for the trace from now on, or no longer.
+    pub fn set_traced(&mut self, traced: bool) {
+        self.input.set_traced(traced);
+    }
+    /// The client's lines that were understood since the last call, credentials masked; empty unless traced.
+    pub fn take_heard(&mut self) -> Vec<String> {
+        self.input.take_heard()
+    }
     /// EHLO or HELO as given by the client: (name, true if EHLO).
     pub fn hello(&self) -> Option<(&str, bool)> {
         self.hello.as_ref().map(|(name, extended)| (&**name, *extended))
