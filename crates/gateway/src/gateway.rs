@@ -12,6 +12,7 @@ use vouchsafe_net::stream::Dial;
 use crate::delegate::{Delegates, Means};
 use crate::delivery::{self, Deliverer};
 use crate::intake::Budget;
+use crate::lists::Lists;
 use crate::tasks::Tasks;
 use crate::trace::Hub;
 use crate::users::Users;
@@ -39,6 +40,8 @@ pub struct Gateway {
     pub delegates: Delegates,
     /// Local users.
     pub users: Users,
+    /// Recipient lists.
+    pub lists: Lists,
     /// Sends what was taken.
     pub deliverer: Arc<Deliverer>,
     /// Live dialogues.
@@ -91,6 +94,7 @@ impl Gateway {
             clock,
             delegates,
             users,
+            lists: Lists::default(),
             deliverer,
             trace,
             tasks,

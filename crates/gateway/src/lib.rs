@@ -8,6 +8,7 @@ pub mod delegate;
 pub mod delivery;
 pub mod gateway;
 pub mod intake;
+pub mod lists;
 pub mod reception;
 pub mod sources;
 pub mod supervisor;

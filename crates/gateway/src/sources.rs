@@ -28,7 +28,7 @@ pub async fn recipient(
                 None => gone(name),
             },
             RecipientSource::Local => local(gateway, mailbox).await,
-            RecipientSource::List(path) => list(path, mailbox),
+            RecipientSource::List(path) => list(gateway, path, mailbox),
             RecipientSource::Any => accept(),
         };
         match verdict {
@@ -78,21 +78,12 @@ async fn local(gateway: &Gateway, mailbox: &Mailbox) -> Verdict {
     }
 }
 
-/// A file with an address or an `@domain` a line; `#` begins a comment. Read anew each time, so edits count at once.
-fn list(path: &Path, mailbox: &Mailbox) -> Verdict {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(fault) => {
-            let cause = format!("recipient list {}: {fault}", path.display());
-            return Verdict::Unavailable { cause, alert: true };
-        }
-    };
-    let (address, domain) = (mailbox.key(), format!("@{}", mailbox.domain_key()));
-    let listed = text.lines().any(|line| {
-        let entry = line.split('#').next().unwrap_or_default().trim().to_lowercase();
-        entry == address || entry == domain
-    });
-    if listed { accept() } else { no_such_user() }
+fn list(gateway: &Gateway, path: &Path, mailbox: &Mailbox) -> Verdict {
+    match gateway.lists.holds(path, mailbox) {
+        Ok(true) => accept(),
+        Ok(false) => no_such_user(),
+        Err(cause) => Verdict::Unavailable { cause, alert: true },
+    }
 }
 
 fn accept() -> Verdict {

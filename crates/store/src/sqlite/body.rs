@@ -38,6 +38,8 @@ pub struct FileWriter {
     unsynced: u64,
     crc: u32,
     writing: Option<JoinHandle<io::Result<u32>>>,
+    /// The sync of what was written before; the next chunks need not wait for it.
+    syncing: Option<JoinHandle<io::Result<()>>>,
     fault: Option<StoreFault>,
     finished: bool,
 }
@@ -64,6 +66,7 @@ impl FileWriter {
             unsynced: 0,
             crc: 0,
             writing: None,
+            syncing: None,
             fault: None,
             finished: false,
         })
@@ -81,6 +84,18 @@ impl FileWriter {
         }
         self.fault.clone().map_or(Ok(()), Err)
     }
+
+    /// Waits for the sync on its way. Cancel safe.
+    async fn synced(&mut self) -> Result<(), StoreFault> {
+        if let Some(syncing) = &mut self.syncing {
+            let synced = syncing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+            self.syncing = None;
+            if let Err(error) = synced {
+                self.fault = Some(fault_of_io("body", &error));
+            }
+        }
+        self.fault.clone().map_or(Ok(()), Err)
+    }
 }
 
 impl BodyWriter for FileWriter {
@@ -90,15 +105,14 @@ impl BodyWriter for FileWriter {
             let (file, offset, crc) = (self.file.clone(), self.len, self.crc);
             self.len += chunk.len() as u64;
             self.unsynced += chunk.len() as u64;
-            let sync = self.unsynced >= SYNC_EVERY;
-            if sync {
+            if self.unsynced >= SYNC_EVERY {
+                self.synced().await?;
+                let file = self.file.clone();
+                self.syncing = Some(spawn_blocking(move || file.sync_data()));
                 self.unsynced = 0;
             }
             self.writing = Some(spawn_blocking(move || {
                 file.write_at(offset, &mut [IoSlice::new(&chunk)])?;
-                if sync {
-                    file.sync_data()?;
-                }
                 Ok(crc32c::crc32c_append(crc, &chunk))
             }));
             Ok(())
@@ -108,6 +122,7 @@ impl BodyWriter for FileWriter {
     fn finish(mut self: Box<Self>) -> BoxFuture<'static, Result<SpooledBody, StoreFault>> {
         Box::pin(async move {
             self.wait().await?;
+            self.synced().await?;
             let (file, disk, folder) = (self.file.clone(), self.disk.clone(), self.folder.clone());
             // Promise 1: content, then name; the row comes after.
             let synced = blocking(move || file.sync_data().and_then(|()| disk.sync_dir(&folder))).await;
