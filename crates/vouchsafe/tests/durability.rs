@@ -41,7 +41,7 @@ tls = "off"
 
 [relay]
 next_hop = {{ host = "{next_hop}", tls = "off" }}
-trusted_networks = ["127.0.0.0/8"]
+trusted_networks = ["127.0.0.1"]
 
 [queue]
 retry = ["1s"]

@@ -1,0 +1,232 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Sizes a machine: load for any SMTP server, stand-ins behind it, a comparison with Postfix.
+#[derive(Parser)]
+#[command(name = "vouchsafe-bench", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Sends messages over kept sessions: accepted a second, time of the final dot.
+    Load(Messages),
+    /// Asks about recipients: answers a second.
+    Rcpt(Recipients),
+    /// Logs in, a connection for each: logins a second.
+    Auth(Logins),
+    /// Holds idle sessions: memory of the server for each.
+    Idle(Idle),
+    /// Sends one large message: seconds.
+    Large(Large),
+    /// Takes messages and throws them away; prints its counters at the end (SIGINT).
+    Sink(Play),
+    /// Knows userN@bench.example with the password pw-userN; prints its counters at the end (SIGINT).
+    Delegate(Play),
+    /// Starts the gateway, and Postfix, with a sink behind each, and loads them in turns.
+    Compare(Compare),
+}
+
+/// What all loads share.
+#[derive(Args, Clone)]
+pub struct Target {
+    /// HOST:PORT of the server, as an IP address.
+    pub address: SocketAddr,
+    /// STARTTLS, whatever the certificate.
+    #[arg(long)]
+    pub tls: bool,
+    /// The load ends after this time at the latest.
+    #[arg(long, default_value = "300", value_parser = seconds)]
+    pub seconds: Duration,
+}
+
+/// `load`.
+#[derive(Args, Clone)]
+pub struct Messages {
+    /// Where to.
+    #[command(flatten)]
+    pub target: Target,
+    /// Sessions at once.
+    #[arg(long, default_value_t = 20)]
+    pub sessions: u64,
+    /// Messages in all.
+    #[arg(long, default_value_t = 5000)]
+    pub count: u64,
+    /// Octets of a message; k, m, g for powers of 1024.
+    #[arg(long, default_value = "10k", value_parser = octets)]
+    pub size: u64,
+    /// Messages in a session before it is renewed.
+    #[arg(long, default_value_t = 500)]
+    pub per_session: u64,
+    /// First number of X-Seq.
+    #[arg(long, default_value_t = 0)]
+    pub first: u64,
+    /// Recipient.
+    #[arg(long, default_value = "user1@bench.example")]
+    pub to: String,
+}
+
+/// `rcpt`.
+#[derive(Args, Clone)]
+pub struct Recipients {
+    /// Where to.
+    #[command(flatten)]
+    pub target: Target,
+    /// Sessions at once.
+    #[arg(long, default_value_t = 20)]
+    pub sessions: u64,
+    /// Recipients in all, each another one: userN@bench.example.
+    #[arg(long, default_value_t = 20_000)]
+    pub count: u64,
+    /// Recipients in a transaction, pipelined.
+    #[arg(long, default_value_t = 1)]
+    pub per_transaction: u64,
+    /// Of a hundred recipients so many do not exist.
+    #[arg(long, default_value_t = 0)]
+    pub unknown_percent: u64,
+}
+
+/// `auth`.
+#[derive(Args, Clone)]
+pub struct Logins {
+    /// Where to.
+    #[command(flatten)]
+    pub target: Target,
+    /// Connections at once.
+    #[arg(long, default_value_t = 20)]
+    pub sessions: u64,
+    /// Logins in all, each another user.
+    #[arg(long, default_value_t = 5000)]
+    pub count: u64,
+    /// Of a hundred logins so many have a wrong password.
+    #[arg(long, default_value_t = 0)]
+    pub wrong_percent: u64,
+}
+
+/// `idle`.
+#[derive(Args, Clone)]
+pub struct Idle {
+    /// Where to.
+    #[command(flatten)]
+    pub target: Target,
+    /// Sessions.
+    #[arg(long, default_value_t = 2000)]
+    pub sessions: u64,
+    /// The server's process; its memory is looked at before and after.
+    #[arg(long)]
+    pub pid: u32,
+}
+
+/// `large`.
+#[derive(Args, Clone)]
+pub struct Large {
+    /// Where to.
+    #[command(flatten)]
+    pub target: Target,
+    /// Octets of the message; k, m, g for powers of 1024.
+    #[arg(long, default_value = "2g", value_parser = octets)]
+    pub size: u64,
+    /// Recipient.
+    #[arg(long, default_value = "user1@bench.example")]
+    pub to: String,
+}
+
+/// `sink` and `delegate`.
+#[derive(Args, Clone)]
+pub struct Play {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:2526")]
+    pub listen: SocketAddr,
+    /// Offer STARTTLS with a certificate of its own; its pin is printed.
+    #[arg(long)]
+    pub tls: bool,
+    /// Wait before a refusal, in seconds (delegate).
+    #[arg(long, default_value = "0", value_parser = seconds)]
+    pub tarpit: Duration,
+    /// Users and recipients that exist (delegate).
+    #[arg(long, default_value_t = 100_000)]
+    pub users: u64,
+}
+
+/// A server to compare with.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Peer {
+    /// The real one, with settings and queue in a folder of the run. Needs root.
+    Postfix,
+}
+
+/// `compare`.
+#[derive(Args, Clone)]
+pub struct Compare {
+    /// The gateway's binary, built with --release.
+    #[arg(long)]
+    pub gateway: PathBuf,
+    /// Compare with it, in turns.
+    #[arg(long)]
+    pub against: Option<Peer>,
+    /// Rounds; the median is shown.
+    #[arg(long, default_value_t = 3)]
+    pub rounds: u64,
+    /// Messages for the gateway in a round; a peer gets a quarter.
+    #[arg(long, default_value_t = 20_000)]
+    pub count: u64,
+    /// Octets of a message.
+    #[arg(long, default_value = "10k", value_parser = octets)]
+    pub size: u64,
+    /// Sessions at once.
+    #[arg(long, default_value_t = 20)]
+    pub sessions: u64,
+    /// Octets of the large message; 0: leave it out.
+    #[arg(long, default_value = "2g", value_parser = octets)]
+    pub large: u64,
+    /// Idle sessions; 0: leave them out.
+    #[arg(long, default_value_t = 2000)]
+    pub idle: u64,
+    /// Where the servers keep their queues: the disk that is measured.
+    #[arg(long)]
+    pub folder: Option<PathBuf>,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.trim_end_matches('s').parse().map_err(|_| "seconds, such as 5 or 0.5")?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+fn octets(text: &str) -> Result<u64, String> {
+    let lower = text.to_ascii_lowercase();
+    let (digits, shift) = match lower.strip_suffix(['k', 'm', 'g']) {
+        Some(digits) => (
+            digits,
+            if lower.ends_with('k') {
+                10
+            } else if lower.ends_with('m') {
+                20
+            } else {
+                30
+            },
+        ),
+        None => (&*lower, 0),
+    };
+    let number: u64 = digits.parse().map_err(|_| "octets, such as 10240, 10k or 2g")?;
+    number.checked_mul(1 << shift).ok_or_else(|| "too large".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_read() {
+        assert_eq!((octets("10k"), octets("2G"), octets("7")), (Ok(10240), Ok(2 << 30), Ok(7)));
+        assert!(octets("x").is_err() && octets("99999999999g").is_err());
+        assert_eq!(seconds("0.5s"), Ok(Duration::from_millis(500)));
+    }
+}
