@@ -57,7 +57,7 @@ pub(super) async fn settle(deliverer: &Deliverer, job: Job, mut report: Report, 
         tell(deliverer, delivery, fate, next_due, now);
     }
     for notice in &noticed {
-        tracing::info!(message = %delivery.message.id, %notice, "a notice to the sender is queued");
+        tracing::info!(id = %delivery.message.id, %notice, "a notice to the sender is queued");
     }
     let retried = report.results.iter().any(|fate| fate.outcome.end == End::Retry);
     deliverer.due_at(retried.then_some(next_due), !noticed.is_empty());
@@ -222,26 +222,26 @@ fn tell(deliverer: &Deliverer, delivery: &Delivery, fate: &Fate, next_due: Times
     let (id, blame, words, next_hop) = (message.id, outcome.blame.word(), &outcome.words, &fate.endpoint);
     let kind = match outcome.end {
         End::Delivered => {
-            tracing::info!(message = %id, recipient, next_hop, "delivered: {words}");
+            tracing::info!(id = %id, recipient, next_hop, "delivered: {words}");
             "delivered"
         }
         End::Retry if outcome.route_fault || outcome.blame == Blame::Us => {
             let due = next_due.rfc3339();
-            tracing::error!(message = %id, recipient, next_hop, route = %delivery.route, blame, alert = true,
+            tracing::error!(id = %id, recipient, next_hop, route = %delivery.route, blame, alert = true,
                 next_attempt = due, "the route needs the administrator: {words}");
             "deferred"
         }
         End::Retry => {
             let due = next_due.rfc3339();
-            tracing::info!(message = %id, recipient, next_hop, blame, next_attempt = due, "deferred: {words}");
+            tracing::info!(id = %id, recipient, next_hop, blame, next_attempt = due, "deferred: {words}");
             "deferred"
         }
         End::Fail => {
-            tracing::info!(message = %id, recipient, next_hop, blame, "failed: {words}");
+            tracing::info!(id = %id, recipient, next_hop, blame, "failed: {words}");
             "failed"
         }
         End::Hold => {
-            tracing::warn!(message = %id, recipient, next_hop, blame, "held: {words}");
+            tracing::warn!(id = %id, recipient, next_hop, blame, "held: {words}");
             "held"
         }
     };

@@ -70,7 +70,7 @@ impl Committing {
         let deliveries =
             gateway.stores.mail.accept(Accepted { envelope, head, body, due: now, claim }).await?;
         drop(keep);
-        tracing::info!(session = %event.session, message = %id, sender = %event.sender, recipients = %event.recipient,
+        tracing::info!(session = %event.session, id = %id, sender = %event.sender, recipients = %event.recipient,
             "message accepted");
         gateway.record(event);
         if claim {

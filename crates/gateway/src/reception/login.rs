@@ -116,7 +116,7 @@ impl Session {
         answer
     }
 
-    fn client_text(&self) -> String {
+    pub(super) fn client_text(&self) -> String {
         self.client().map_or_else(|| "-".to_owned(), |client| client.to_string())
     }
 }

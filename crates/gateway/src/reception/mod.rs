@@ -207,7 +207,7 @@ impl Session {
                 Reply::new(250, (2, 1, 5), "Ok")
             }
             Err(refusal) => {
-                tracing::info!(session = %self.id, client = ?self.client(), recipient = %to.mailbox,
+                tracing::info!(session = %self.id, client = %self.client_text(), recipient = %to.mailbox,
                     blame = refusal.blame, reply = %refusal.reply, detail = %refusal.detail, "recipient refused");
                 let detail = format!("{} ({})", refusal.reply, refusal.detail);
                 self.event("refused", refusal.blame, to.mailbox.as_str(), detail);
