@@ -5,6 +5,7 @@
 use crate::envelope::RouteKey;
 use ipnet::IpNet;
 use std::net::IpAddr;
+use vouchsafe_smtp::Mailbox;
 
 /// Why a recipient was let in; kept in the queue row and shown by `queue show`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +104,15 @@ pub(crate) fn permit_notice(accepted: Option<&str>) -> RelayPermit {
     RelayPermit { reason: PermitReason::Notice, route }
 }
 
+/// Whom a bare `<postmaster>` (which came as `postmaster@our-host-name`) means: the postmaster of the first accepted
+/// domain. RFC 5321 §4.5.1: every server that takes mail takes it. `None`: it is somebody else.
+pub fn bare_postmaster(mailbox: &Mailbox, hostname: &str, first_domain: Option<&str>) -> Option<Mailbox> {
+    let ours =
+        mailbox.local().eq_ignore_ascii_case("postmaster") && mailbox.domain().eq_ignore_ascii_case(hostname);
+    let domain = first_domain.filter(|_| ours)?;
+    Mailbox::parse(&format!("postmaster@{domain}"), true).ok()
+}
+
 /// True if `address` lies in one of `networks`; IPv4-mapped IPv6 addresses count as IPv4.
 pub fn in_networks(address: IpAddr, networks: &[IpNet]) -> bool {
     let address = address.to_canonical();
@@ -124,6 +134,17 @@ mod tests {
         assert!(
             matches!(decide(&user, Some("a.example")), Decision::Ask(ask) if ask.domain() == "a.example")
         );
+    }
+
+    #[test]
+    fn a_bare_postmaster_is_that_of_the_first_accepted_domain() {
+        let meant = |text: &str| {
+            let mailbox = Mailbox::parse(text, false).unwrap();
+            bare_postmaster(&mailbox, "gate.example", Some("a.example")).map(|mailbox| mailbox.to_string())
+        };
+        assert_eq!(meant("Postmaster@gate.example").as_deref(), Some("postmaster@a.example"));
+        assert_eq!(meant("postmaster@b.example"), None);
+        assert_eq!(meant("root@gate.example"), None);
     }
 
     #[test]

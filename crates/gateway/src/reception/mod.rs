@@ -162,9 +162,17 @@ impl Session {
     }
 
     /// RCPT: policy first; the sources are asked about accepted domains only.
-    fn recipient(&self, index: usize, to: RcptTo) -> impl Future<Output = Event> + Send + 'static + use<> {
+    fn recipient(
+        &self,
+        index: usize,
+        mut to: RcptTo,
+    ) -> impl Future<Output = Event> + Send + 'static + use<> {
         let settings = self.transaction.as_ref().map_or(&self.settings, |transaction| &transaction.settings);
         let settings = Arc::clone(settings);
+        let first = settings.domains.first().map(|domain| domain.name.as_str());
+        if let Some(postmaster) = policy::bare_postmaster(&to.mailbox, &settings.hostname, first) {
+            to.mailbox = postmaster;
+        }
         let client = Client {
             authenticated: self.login.is_some(),
             trusted: self.is_trusted(),
