@@ -133,7 +133,7 @@ async fn strace_shows_body_sync_then_wal_sync_then_the_250() {
         calls.iter().position(|call| call.begins && call.text.contains(&reply)).expect("the 250 is there");
     let written = calls
         .iter()
-        .position(|call| call.begins && call.text.contains("/segments/") && call.name.contains("write"))
+        .position(|call| call.begins && call.text.contains("/segments/") && call.text.contains("X-Seq: 7"))
         .expect("the body is written to a segment");
     let body = ended(&calls, SYNCS, "/segments/", written).expect("the segment is synced");
     let wal = ended(&calls, SYNCS, "/queue.db-wal", body).expect("the WAL is synced behind the segment");
