@@ -1,7 +1,9 @@
 //! What tests share: the transcript format and, on top of it, the runners' common parts.
 //!
-//! No runtime here: the machine rung runs in microseconds and depends on this crate too.
+//! No runtime but behind the feature `whole`: the machine's rung runs in microseconds and depends on this crate too.
 
 pub mod client_script;
 pub mod client_world;
 pub mod script;
+#[cfg(feature = "whole")]
+pub mod whole;

@@ -17,7 +17,7 @@
 //!
 //! Head lines: `covers:` (needed), `listener:`, `set: key = value`, `cuts: all | bytes | none` (in which other cuts of
 //! the client's octets the dialogue must be the same; all: byte by byte and in one write), `ehlo: exact` (replies of
-//! several lines are listed whole; else some of their lines, in order).
+//! several lines are listed whole; else some of their lines, in order), `rung: binary` (runs at the real binary, too).
 //! Steps: `S:` a line of ours, `...` at its end matches any rest; `C:` lines of the client, consecutive ones are one
 //! write; `C~:` raw octets with the escapes `\r \n \0 \\ \xNN`, no line end added; `?:` a question and its scripted
 //! answer; `T:` the clock moves; `!:` something happens; `=:` what must be true now. The last step is a `=:`.
@@ -54,6 +54,8 @@ pub struct Script {
     pub cuts: Cuts,
     /// Replies of several lines are listed whole.
     pub exact: bool,
+    /// Runs at the real binary, too.
+    pub binary: bool,
     /// The dialogue.
     pub steps: Vec<Step>,
 }
@@ -107,6 +109,7 @@ impl Script {
             settings: Vec::new(),
             cuts: Cuts::All,
             exact: false,
+            binary: false,
             steps: Vec::new(),
         };
         for (number, line) in text.lines().enumerate() {
@@ -172,7 +175,8 @@ impl Script {
             ("cuts", "bytes") => self.cuts = Cuts::Bytes,
             ("cuts", "none") => self.cuts = Cuts::None,
             ("ehlo", "exact") => self.exact = true,
-            ("listener" | "cuts" | "ehlo", _) => return Err(format!("unknown {tag} `{rest}`")),
+            ("rung", "binary") => self.binary = true,
+            ("listener" | "cuts" | "ehlo" | "rung", _) => return Err(format!("unknown {tag} `{rest}`")),
             _ => return Ok(false),
         }
         Ok(true)

@@ -1,26 +1,14 @@
 //! The real binary as a shell meets it: exit codes, what goes to standard output, what to standard error.
 
-use std::io::Write;
+mod support;
+
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-/// Exit code, standard output, standard error.
-type End = (i32, String, String);
-
-fn vouchsafe(dir: &Path, words: &str, input: &str) -> End {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_vouchsafe"))
-        .args(words.split(' '))
-        .current_dir(dir)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary starts");
-    // A command that reads nothing may be gone already.
-    let _ = child.stdin.take().expect("standard input is piped").write_all(input.as_bytes());
-    let end = child.wait_with_output().expect("the binary ends");
-    let text = |octets: Vec<u8>| String::from_utf8(octets).expect("output is UTF-8");
-    (end.status.code().expect("no signal ended it"), text(end.stdout), text(end.stderr))
+fn vouchsafe(dir: &Path, words: &str, input: &str) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vouchsafe"));
+    command.args(words.split(' ')).current_dir(dir);
+    support::finish(command, input)
 }
 
 #[test]

@@ -6,11 +6,12 @@
 // Each test program uses a part of this.
 #![allow(dead_code)]
 
+pub mod loopback;
 pub mod postfix;
 pub mod smtp;
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -78,6 +79,10 @@ impl Log {
             assert!(!left.is_zero(), "waited in vain for {what}; the log:\n{}", lines.join("\n"));
             lines = self.0.1.wait_timeout(lines, left).expect("no holder panics").0;
         }
+    }
+    /// Waits until a line holds this.
+    pub fn wait_for(&self, text: &str) {
+        self.wait(text, |lines| lines.iter().any(|line| line.contains(text)).then_some(()));
     }
     pub fn text(&self) -> String {
         self.0.0.lock().expect("no holder panics").join("\n")
@@ -158,8 +163,53 @@ fn listening(line: &str) -> Option<(String, SocketAddr)> {
 
 /// Sends SIGTERM.
 pub fn terminate(id: u32) {
+    signal(id, rustix::process::Signal::TERM);
+}
+
+/// Sends SIGHUP.
+pub fn hang_up(id: u32) {
+    signal(id, rustix::process::Signal::HUP);
+}
+
+fn signal(id: u32, signal: rustix::process::Signal) {
     let id = rustix::process::Pid::from_raw(i32::try_from(id).expect("a process id")).expect("not 0");
-    rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it runs");
+    rustix::process::kill_process(id, signal).expect("it runs");
+}
+
+/// Runs a command of the program with these settings; exit code, standard output, standard error.
+pub fn cli(config: &Path, words: &str, input: &str) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vouchsafe"));
+    command.args(words.split(' ')).arg("--config").arg(config);
+    finish(command, input)
+}
+
+/// Runs a program to its end, with this on its standard input.
+pub fn finish(mut command: Command, input: &str) -> (i32, String, String) {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    // A command that reads nothing may be gone already.
+    let _ = child.stdin.take().expect("it is piped").write_all(input.as_bytes());
+    let end = child.wait_with_output().expect("it ends");
+    let text = |octets: Vec<u8>| String::from_utf8(octets).expect("output is UTF-8");
+    (end.status.code().expect("no signal ended it"), text(end.stdout), text(end.stderr))
+}
+
+/// Every file under a folder.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder").filter_map(Result::ok).map(|entry| entry.path())
+    {
+        match entry.is_dir() {
+            true => found.extend(files(&entry)),
+            false if entry.is_file() => found.push(entry),
+            false => {}
+        }
+    }
+    found
 }
 
 /// Asks again until there is an answer.

@@ -1,0 +1,104 @@
+//! The delegate and the next hop around the gateway of a dialogue, and what a transcript may order of them.
+//!
+//! `!: delegate|next_hop down|up`, `!: delegate|next_hop at POINT REPLY|cut|hang|octets TEXT`, `!: delegate|next_hop well`,
+//! `!: delegate|next_hop without EXTENSION`, `!: delegate knows ADDRESS`.
+
+use vouchsafe_fakes::dialogue::Line;
+use vouchsafe_fakes::{Action, Delegate, Fault, NextHop, Point, delegate, next_hop};
+
+/// Both.
+#[derive(Clone)]
+pub struct Stands {
+    /// Knows alice, bob and carol of example.com; alice's password is `secret`.
+    pub delegate: Delegate,
+    /// Takes everything.
+    pub next_hop: NextHop,
+}
+
+impl Default for Stands {
+    fn default() -> Stands {
+        let knowing = delegate::Behaviour::new("delegate.example")
+            .user("alice@example.com", "secret")
+            .recipient("alice@example.com")
+            .recipient("bob@example.com")
+            .recipient("carol@example.com");
+        Stands {
+            delegate: Delegate::new(knowing),
+            next_hop: NextHop::new(next_hop::Behaviour::new("filter.example")),
+        }
+    }
+}
+
+impl Stands {
+    /// Does what an event orders; false if it is for somebody else.
+    pub fn event(&self, words: &[&str]) -> Result<bool, String> {
+        let (delegate, next_hop) = (&self.delegate, &self.next_hop);
+        match *words {
+            ["delegate", "down"] => delegate.set_down(true),
+            ["delegate", "up"] => delegate.set_down(false),
+            ["delegate", "well"] => delegate.change(|behaviour| behaviour.faults.clear()),
+            ["delegate", "knows", address] => {
+                delegate.change(|behaviour| {
+                    behaviour.known.insert(address.to_owned());
+                });
+            }
+            ["delegate", "without", extension] => {
+                delegate.change(|behaviour| behaviour.extensions.retain(|offered| offered != extension));
+            }
+            ["next_hop", "down"] => next_hop.set_down(true),
+            ["next_hop", "up"] => next_hop.set_down(false),
+            ["next_hop", "well"] => next_hop.change(|behaviour| behaviour.faults.clear()),
+            ["next_hop", "without", extension] => {
+                next_hop.change(|behaviour| *behaviour = behaviour.clone().without(extension));
+            }
+            ["delegate", "at", at, ref reply @ ..] => {
+                let fault = fault(at, reply)?;
+                delegate.change(|behaviour| behaviour.faults.push(fault));
+            }
+            ["next_hop", "at", at, ref reply @ ..] => {
+                let fault = fault(at, reply)?;
+                next_hop.change(|behaviour| behaviour.faults.push(fault));
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Delivery reports among the messages that the next hop has got.
+    pub fn notices(&self) -> usize {
+        let messages = self.next_hop.messages();
+        messages.iter().filter(|message| message.text().contains("multipart/report")).count()
+    }
+
+    /// What both heard and said.
+    pub fn dialogues(&self) -> String {
+        let of = |lines: Vec<Line>| lines.iter().map(|line| format!("    {line}\n")).collect::<String>();
+        format!("  delegate:\n{}  next hop:\n{}", of(self.delegate.dialogue()), of(self.next_hop.dialogue()))
+    }
+}
+
+fn fault(at: &str, reply: &[&str]) -> Result<Fault, String> {
+    let action = match reply {
+        ["cut"] => Action::Cut,
+        ["hang"] => Action::Hang,
+        ["octets", rest @ ..] => Action::Octets(format!("{}\r\n", rest.join(" ")).into_bytes()),
+        _ => Action::Reply(reply.join(" ")),
+    };
+    Ok(Fault::at(point(at)?, action))
+}
+
+fn point(name: &str) -> Result<Point, String> {
+    Ok(match name {
+        "banner" => Point::Banner,
+        "ehlo" => Point::Ehlo,
+        "starttls" => Point::StartTls,
+        "auth" => Point::Auth,
+        "mail" => Point::Mail,
+        "rcpt" => Point::Rcpt,
+        "data" => Point::Data,
+        "body" => Point::Body,
+        "dot" => Point::Dot,
+        "reply" => Point::Reply,
+        _ => return Err(format!("unknown point `{name}`")),
+    })
+}
