@@ -109,6 +109,7 @@ fn sources(s: &Settings, f: &Findings) {
             }
         }
     }
+    others_decide(s, f);
     for (_, source) in &s.relay.logins.0 {
         if let LoginSource::Delegate(name) = source {
             known(s, f, "relay.logins", name);
@@ -122,6 +123,20 @@ fn sources(s: &Settings, f: &Findings) {
     }
     for name in s.delegates.keys().filter(|n| !used.contains(n)) {
         f.notice(&f.at(&format!("delegate.{name}"), ""), "no domain and no login asks this delegate");
+    }
+}
+
+/// `catch_all = "local"` leaves it to the domain's other sources: there must be some.
+fn others_decide(s: &Settings, f: &Findings) {
+    for domain in &s.domains {
+        let [RecipientSource::Delegate(name)] = &domain.recipients[..] else { continue };
+        if s.delegates.get(name).is_some_and(|d| d.catch_all == CatchAll::Local) {
+            f.fault(
+                &f.at(&format!("delegate.{name}.catch_all"), "\"local\""),
+                format!("leaves nobody to know the recipients of {}", domain.name),
+                format!(r#"give the domain another source: recipients = ["delegate:{name}", "local"]"#),
+            );
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use vouchsafe_core::guard::{Budget, Budgets};
 use vouchsafe_core::{Endpoint, TlsMode};
 use vouchsafe_smtp::data::BareNewline;
 use vouchsafe_smtp::{Mailbox, ReversePath};
@@ -29,7 +30,7 @@ pub(crate) fn settings(root: &Table, findings: &Findings, lookup: &dyn Lookup) -
         1 => delegates.keys().next().cloned(),
         _ => None,
     };
-    top.below("guard", Some("[guard]")).finish();
+    let guard = guard(&top);
     let domains = blocks(&top, "domain").iter().filter_map(|s| domain(s, only.as_deref(), lookup)).collect();
     let relay = relay(&top, only, lookup);
     let settings = Settings {
@@ -39,6 +40,7 @@ pub(crate) fn settings(root: &Table, findings: &Findings, lookup: &dyn Lookup) -
         listeners,
         tls,
         delegates,
+        guard,
         domains,
         relay,
         queue: queue(&top),
@@ -247,6 +249,10 @@ fn delegate(s: &Section<'_>, name: &str, lookup: &dyn Lookup) -> Delegate {
         },
         credentials: CredentialTimes { yes: credentials.time("yes"), no: credentials.time("no") },
         accept_252: s.flag("accept_252"),
+        catch_all: s.chosen(
+            "catch_all",
+            &[("accept", CatchAll::Accept), ("local", CatchAll::Local), ("defer", CatchAll::Defer)],
+        ),
     };
     sessions.finish();
     verdicts.finish();
@@ -318,6 +324,25 @@ fn login_name(node: &Node) -> Result<LoginName, Bad> {
         t if t.contains("{user}") || t.contains("{login}") => Ok(LoginName::Template(t.to_owned())),
         _ => Err(Bad::new("would show the delegate the same name for everyone")),
     }
+}
+
+fn guard(top: &Section<'_>) -> Budgets {
+    let s = top.below("guard", Some("[guard]"));
+    let budget = |key: &str, number: &str| {
+        let s = s.below(key, None);
+        let failures = u32::try_from(s.count(number)).unwrap_or(u32::MAX);
+        let budget = Budget { failures, quiet: s.time("quiet") };
+        s.finish();
+        budget
+    };
+    let guard = Budgets {
+        account: budget("account", "failures"),
+        address: budget("address", "failures"),
+        network: budget("network", "failures"),
+        unknown_recipients: budget("unknown_recipients", "per_client"),
+    };
+    s.finish();
+    guard
 }
 
 fn domain(s: &Section<'_>, only: Option<&str>, lookup: &dyn Lookup) -> Option<AcceptedDomain> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use vouchsafe_core::endpoint::Endpoint;
+use vouchsafe_core::guard::Budgets;
 use vouchsafe_smtp::address::ReversePath;
 use vouchsafe_smtp::data::BareNewline;
 
@@ -26,6 +27,8 @@ pub struct Settings {
     pub tls: Option<TlsFiles>,
     /// Delegates by name.
     pub delegates: BTreeMap<String, Delegate>,
+    /// Wrong logins and unknown recipients allowed.
+    pub guard: Budgets,
     /// Domains whose mail we take from strangers, by name in lower case, each once.
     pub domains: Vec<AcceptedDomain>,
     /// Mail of our own users.
@@ -164,6 +167,19 @@ pub struct Delegate {
     pub credentials: CredentialTimes,
     /// `252` to RCPT counts as yes.
     pub accept_252: bool,
+    /// What a yes is worth while the delegate accepts every address of the domain.
+    pub catch_all: CatchAll,
+}
+
+/// What a yes is worth while the delegate accepts every address of the domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CatchAll {
+    /// A yes.
+    Accept,
+    /// Nothing: the domain's other sources decide.
+    Local,
+    /// Unavailable.
+    Defer,
 }
 
 /// The command whose reply decides about a recipient.
@@ -180,16 +196,17 @@ pub enum ProbeTo {
 pub enum LoginName {
     /// As the client wrote it.
     AsIs,
-    /// Without `@domain`.
+    /// Without `@domain` or `DOMAIN\`.
     StripDomain,
-    /// `{user}` (without domain), `{domain}` and `{login}` (as written) are filled in.
+    /// `{user}` (without `@domain` or `DOMAIN\`), `{domain}` and `{login}` (as written) are filled in.
     Template(String),
 }
 
 impl LoginName {
     /// The name the delegate is shown.
     pub fn map(&self, login: &str) -> String {
-        let (user, domain) = login.rsplit_once('@').unwrap_or((login, ""));
+        let windows = || login.split_once('\\').map(|(domain, user)| (user, domain));
+        let (user, domain) = login.rsplit_once('@').or_else(windows).unwrap_or((login, ""));
         match self {
             LoginName::AsIs => login.to_owned(),
             LoginName::StripDomain => user.to_owned(),

@@ -136,7 +136,7 @@ const fn later(key: &'static str, values: &'static [&'static str]) -> Row {
 }
 
 /// Sections: key prefix, heading in the file, a sentence.
-pub const SECTIONS: [(&str, &str, &str); 9] = [
+pub const SECTIONS: [(&str, &str, &str); 10] = [
     ("", "", "At the top of the file, before the first heading."),
     ("listener", "[[listener]]", "Where we listen: one block each."),
     ("tls", "[tls]", "Our certificate. Without it a self-signed one is made at the first start."),
@@ -144,6 +144,11 @@ pub const SECTIONS: [(&str, &str, &str); 9] = [
         "delegate",
         "[delegate.NAME]",
         "A server that is asked about logins and recipients and is never handed a message. NAME is yours to choose.",
+    ),
+    (
+        "guard",
+        "[guard]",
+        "How many wrong logins reach the delegates, and how many unknown recipients a client may name. Counted over all delegates; clients in relay.trusted_networks are not counted.",
     ),
     ("domain", "[[domain]]", "A domain whose mail we take from strangers: one block each."),
     ("relay", "[relay]", "Mail that we take from our own users and machines."),
@@ -353,13 +358,71 @@ pub const TABLE: &[Row] = &[
         Live,
         "252 to RCPT (cannot verify, but will take it) counts as yes.",
     ),
-    later("delegate.catch_all", &[r#""accept""#]),
+    row(
+        "delegate.catch_all",
+        Choice(&["accept", "local", "defer"]),
+        Value(r#""accept""#),
+        Live,
+        "What a yes is worth while the delegate accepts every address of a domain, which a made-up one finds out once an hour: accept it and tell you in the log; local: the domain's other sources decide; defer: 451 until it tells users apart again.",
+    ),
     later("delegate.xclient", &["false"]),
     later("delegate.trial", &[r#""off""#]),
-    later("guard.account", &[r#"{ failures = 3, quiet = "35m" }"#]),
-    later("guard.address", &[r#"{ failures = 20, quiet = "1h" }"#]),
-    later("guard.network", &[r#"{ failures = 60, quiet = "1h" }"#]),
-    later("guard.unknown_recipients", &[r#"{ per_client = 50, quiet = "1h" }"#]),
+    row(
+        "guard.account.failures",
+        Count(1, 1000),
+        Value("3"),
+        Live,
+        "Wrong logins of an account that reach the delegate until it was quiet; fewer than the delegate's own lock-out (usually 5). The last one is kept for networks where the account logged in before.",
+    ),
+    row(
+        "guard.account.quiet",
+        Time("1m", "30d"),
+        Value(r#""35m""#),
+        Live,
+        "Time without a question after which an account's count is cleared; more than the delegate's own (usually 30m).",
+    ),
+    row(
+        "guard.address.failures",
+        Count(1, 1_000_000),
+        Value("20"),
+        Live,
+        "Wrong logins from one client address.",
+    ),
+    row(
+        "guard.address.quiet",
+        Time("1m", "30d"),
+        Value(r#""1h""#),
+        Live,
+        "Time without a question after which an address's count is cleared.",
+    ),
+    row(
+        "guard.network.failures",
+        Count(1, 1_000_000),
+        Value("60"),
+        Live,
+        "Wrong logins from one client network (/24, /64).",
+    ),
+    row(
+        "guard.network.quiet",
+        Time("1m", "30d"),
+        Value(r#""1h""#),
+        Live,
+        "Time without a question after which a network's count is cleared.",
+    ),
+    row(
+        "guard.unknown_recipients.per_client",
+        Count(1, 1_000_000),
+        Value("50"),
+        Live,
+        "Unknown recipients that a client (an IPv4 address, a /64) may name; past it 450 4.7.1 without asking. Logged-in and trusted clients are not counted.",
+    ),
+    row(
+        "guard.unknown_recipients.quiet",
+        Time("1m", "30d"),
+        Value(r#""1h""#),
+        Live,
+        "Time without an unknown recipient after which that count is cleared.",
+    ),
     row("domain.name", Host, Required, Live, "The domain; each once."),
     row(
         "domain.recipients",

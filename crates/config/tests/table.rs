@@ -25,7 +25,7 @@ fn file_with(row: &Row, kind: &str, value: &str) -> String {
     format!(
         "{top}[[listener]]\nname = \"l\"\nkind = \"{kind}\"\naddress = \"127.0.0.1:25\"\n{}\
          [delegate.d]\nhost = \"d.example\"\n{}\
-         [[domain]]\nname = \"x.example\"\nrecipients = \"delegate:d\"\nnext_hop = \"n.example\"\n{}\
+         [[domain]]\nname = \"x.example\"\nrecipients = [\"delegate:d\", \"local\"]\nnext_hop = \"n.example\"\n{}\
          [relay]\n{relay_hop}{}\
          [queue]\n{}[limits]\n{}[guard]\n{}[attachments]\n{}",
         at("listener"),

@@ -29,6 +29,14 @@ impl<K: Hash + Eq, V> Bounded<K, V> {
         self.young.get_mut(key)
     }
 
+    /// The entry, as it stands; looking does not keep it.
+    pub fn peek<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
+        self.young.get(key).or_else(|| self.old.get(key))
+    }
+
     /// Puts an entry in.
     pub fn insert(&mut self, key: K, value: V) {
         if self.young.len() >= self.half && !self.young.contains_key(&key) {

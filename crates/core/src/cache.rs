@@ -2,8 +2,9 @@
 //!
 //! A yes is refreshed after `refresh` and served, stale, until `yes` is over, through an outage too. A single "no" never
 //! demotes a live yes: it is asked again after [`SECOND_LOOK`], the second demotes. Unavailable is never stored. Yes and
-//! no are bounded apart, so that a dictionary run evicts no yes.
+//! no are bounded apart, so that a dictionary run evicts no yes. Yes entries are handed out to be kept across restarts.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use vouchsafe_smtp::{Reply, Tick};
@@ -39,7 +40,7 @@ pub enum Lookup {
 #[derive(Debug)]
 struct Yes {
     said: Reply,
-    since: Tick,
+    until: Tick,
     refresh_at: Tick,
     doubted: bool,
 }
@@ -51,27 +52,43 @@ struct No {
     until: Tick,
 }
 
+/// A yes as it is kept across restarts: times are counted from the moment it is handed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The delegate's words.
+    pub said: Reply,
+    /// Asked again after this long.
+    pub refresh_in: Duration,
+    /// Good for this long.
+    pub left: Duration,
+    /// A first "no" came since.
+    pub doubted: bool,
+}
+
 /// Verdicts by case-folded address.
 #[derive(Debug)]
 pub struct VerdictCache {
     yes: Bounded<Box<str>, Yes>,
     no: Bounded<Box<str>, No>,
+    /// Addresses whose yes came, changed or went since [`VerdictCache::take_changes`].
+    changed: HashSet<Box<str>>,
 }
 
 impl VerdictCache {
     /// A cache with at most `bound` yes and `bound` no entries.
     pub fn new(bound: usize) -> VerdictCache {
-        VerdictCache { yes: Bounded::new(bound), no: Bounded::new(bound) }
+        VerdictCache { yes: Bounded::new(bound), no: Bounded::new(bound), changed: HashSet::new() }
     }
 
     /// Looks an address up. A stale entry is handed out as stale once per refresh interval try: the caller asks again.
-    pub fn get(&mut self, key: &str, times: &Times, now: Tick) -> Lookup {
+    pub fn get(&mut self, key: &str, now: Tick) -> Lookup {
         if let Some(entry) = self.yes.get_mut(key) {
-            if now.since(entry.since) < times.yes {
+            if now < entry.until {
                 let verdict = Verdict::Accept(entry.said.clone());
                 return if now < entry.refresh_at { Lookup::Fresh(verdict) } else { Lookup::Stale(verdict) };
             }
             self.yes.remove(key);
+            self.changed.insert(key.into());
         }
         match self.no.get_mut(key) {
             Some(entry) if now < entry.until => {
@@ -91,19 +108,23 @@ impl VerdictCache {
             Verdict::Accept(said) => {
                 self.no.remove(key);
                 let refresh_at = now + times.refresh.min(times.yes);
-                let entry = Yes { said: said.clone(), since: now, refresh_at, doubted: false };
+                let entry = Yes { said: said.clone(), until: now + times.yes, refresh_at, doubted: false };
                 self.yes.insert(key.into(), entry);
+                self.changed.insert(key.into());
             }
             Verdict::Reject { said, tell } => {
                 if let Some(entry) = self.yes.get_mut(key)
-                    && now.since(entry.since) < times.yes
+                    && now < entry.until
                     && !entry.doubted
                 {
                     entry.doubted = true;
                     entry.refresh_at = now + SECOND_LOOK;
+                    self.changed.insert(key.into());
                     return;
                 }
-                self.yes.remove(key);
+                if self.yes.remove(key).is_some() {
+                    self.changed.insert(key.into());
+                }
                 let life = if verdict.is_brief() { times.no.min(Duration::from_secs(60)) } else { times.no };
                 let entry = No { said: said.clone(), tell: tell.clone(), until: now + life };
                 self.no.insert(key.into(), entry);
@@ -117,13 +138,63 @@ impl VerdictCache {
         }
     }
 
+    /// A domain is found to accept every address: what it said yes to since `since` lives no longer than `life`.
+    /// `times` are those with which it was put in.
+    pub fn distrust(&mut self, domain: &str, since: Tick, life: Duration, times: &Times, now: Tick) {
+        let (from, until) = (since + times.yes, now + life);
+        let changed = &mut self.changed;
+        self.yes.retain(|key, entry| {
+            if entry.until >= from && entry.until > until && is_in(key, domain) {
+                entry.until = until;
+                entry.refresh_at = entry.refresh_at.min(until);
+                changed.insert(key.clone());
+            }
+            true
+        });
+    }
+
+    /// Puts back what an earlier run knew, but for what this one knows already.
+    pub fn restore(&mut self, key: &str, kept: Kept, times: &Times, now: Tick) {
+        if !kept.left.is_zero() && self.yes.get_mut(key).is_none() && self.no.get_mut(key).is_none() {
+            let entry = Yes {
+                said: kept.said,
+                until: now + kept.left.min(times.yes),
+                refresh_at: now + kept.refresh_in.min(times.refresh),
+                doubted: kept.doubted,
+            };
+            self.yes.insert(key.into(), entry);
+        }
+    }
+
+    /// The yes entries that came, changed or went (`None`) since this was asked last.
+    pub fn take_changes(&mut self, now: Tick) -> Vec<(Box<str>, Option<Kept>)> {
+        let changed = std::mem::take(&mut self.changed);
+        let entry = |key: Box<str>| {
+            let kept = self.yes.peek(&*key).map(|entry| Kept {
+                said: entry.said.clone(),
+                refresh_in: entry.refresh_at.since(now),
+                left: entry.until.since(now),
+                doubted: entry.doubted,
+            });
+            (key, kept)
+        };
+        changed.into_iter().map(entry).collect()
+    }
+
     /// Forgets an address, a domain (`@example.com`), or all (empty). Returns how many entries went.
     pub fn flush(&mut self, what: &str) -> usize {
         let before = self.yes.len() + self.no.len();
         let what = what.to_lowercase();
         let keep =
             |key: &str| !(what.is_empty() || key == what || what.starts_with('@') && key.ends_with(&what));
-        self.yes.retain(|key, _| keep(key));
+        let changed = &mut self.changed;
+        self.yes.retain(|key, _| {
+            let kept = keep(key);
+            if !kept {
+                changed.insert(key.clone());
+            }
+            kept
+        });
         self.no.retain(|key, _| keep(key));
         before - self.yes.len() - self.no.len()
     }
@@ -139,6 +210,10 @@ impl VerdictCache {
             .map(|(key, said)| (key.to_string(), said.to_string()))
             .collect()
     }
+}
+
+fn is_in(key: &str, domain: &str) -> bool {
+    key.strip_suffix(domain).is_some_and(|local| local.ends_with('@'))
 }
 
 #[cfg(test)]
@@ -168,11 +243,11 @@ mod tests {
         let mut cache = VerdictCache::new(100);
         cache.put("a@x", &yes(), &TIMES, Tick(0));
         let later = Tick(0) + HOUR * 7;
-        assert_eq!(cache.get("a@x", &TIMES, later), Lookup::Stale(yes()));
+        assert_eq!(cache.get("a@x", later), Lookup::Stale(yes()));
         cache.put("a@x", &unavailable(), &TIMES, later);
-        assert_eq!(cache.get("a@x", &TIMES, later), Lookup::Fresh(yes()));
-        assert_eq!(cache.get("a@x", &TIMES, later + HOUR), Lookup::Stale(yes()));
-        assert_eq!(cache.get("a@x", &TIMES, Tick(0) + TIMES.yes), Lookup::Missing);
+        assert_eq!(cache.get("a@x", later), Lookup::Fresh(yes()));
+        assert_eq!(cache.get("a@x", later + HOUR), Lookup::Stale(yes()));
+        assert_eq!(cache.get("a@x", Tick(0) + TIMES.yes), Lookup::Missing);
     }
 
     #[test]
@@ -180,18 +255,18 @@ mod tests {
         let mut cache = VerdictCache::new(100);
         cache.put("a@x", &yes(), &TIMES, Tick(0));
         cache.put("a@x", &no(), &TIMES, Tick(0) + HOUR);
-        assert_eq!(cache.get("a@x", &TIMES, Tick(0) + HOUR), Lookup::Fresh(yes()));
+        assert_eq!(cache.get("a@x", Tick(0) + HOUR), Lookup::Fresh(yes()));
         let second = Tick(0) + HOUR + SECOND_LOOK;
-        assert_eq!(cache.get("a@x", &TIMES, second), Lookup::Stale(yes()));
+        assert_eq!(cache.get("a@x", second), Lookup::Stale(yes()));
         cache.put("a@x", &no(), &TIMES, second);
-        assert_eq!(cache.get("a@x", &TIMES, second), Lookup::Fresh(no()));
+        assert_eq!(cache.get("a@x", second), Lookup::Fresh(no()));
     }
 
     #[test]
     fn unavailable_is_never_remembered_as_no() {
         let mut cache = VerdictCache::new(100);
         cache.put("a@x", &unavailable(), &TIMES, Tick(0));
-        assert_eq!(cache.get("a@x", &TIMES, Tick(0)), Lookup::Missing);
+        assert_eq!(cache.get("a@x", Tick(0)), Lookup::Missing);
     }
 
     #[test]
@@ -201,7 +276,7 @@ mod tests {
         for n in 0..10_000 {
             cache.put(&format!("guess{n}@x"), &no(), &TIMES, Tick(0));
         }
-        assert_eq!(cache.get("a@x", &TIMES, Tick(1)), Lookup::Fresh(yes()));
+        assert_eq!(cache.get("a@x", Tick(1)), Lookup::Fresh(yes()));
     }
 
     #[test]
@@ -213,5 +288,36 @@ mod tests {
         assert_eq!(cache.flush("A@X"), 1);
         assert_eq!(cache.flush("@x"), 1);
         assert_eq!(cache.flush(""), 1);
+    }
+
+    #[test]
+    fn yes_entries_survive_a_restart_and_keep_their_age() {
+        let mut cache = VerdictCache::new(100);
+        cache.put("a@x", &yes(), &TIMES, Tick(0));
+        cache.put("b@x", &no(), &TIMES, Tick(0));
+        let kept = cache.take_changes(Tick(0) + HOUR);
+        assert!(cache.take_changes(Tick(0) + HOUR).is_empty());
+        let mut next = VerdictCache::new(100);
+        for (key, kept) in kept {
+            next.restore(&key, kept.expect("a yes"), &TIMES, Tick(0));
+        }
+        assert_eq!(next.get("b@x", Tick(0)), Lookup::Missing);
+        assert_eq!(next.get("a@x", Tick(0)), Lookup::Fresh(yes()));
+        assert_eq!(next.get("a@x", Tick(0) + HOUR * 5), Lookup::Stale(yes()));
+        assert_eq!(next.get("a@x", Tick(0) + (TIMES.yes - HOUR)), Lookup::Missing);
+        assert_eq!(next.take_changes(Tick(0)), [("a@x".into(), None)]);
+    }
+
+    #[test]
+    fn a_domain_that_accepts_all_shortens_what_it_said_since() {
+        let mut cache = VerdictCache::new(100);
+        cache.put("old@x", &yes(), &TIMES, Tick(0));
+        cache.put("new@x", &yes(), &TIMES, Tick(0) + HOUR);
+        cache.put("new@sub.x", &yes(), &TIMES, Tick(0) + HOUR);
+        cache.distrust("x", Tick(0) + HOUR, HOUR, &TIMES, Tick(0) + HOUR);
+        let later = Tick(0) + HOUR * 3;
+        assert_eq!(cache.get("new@x", later), Lookup::Missing);
+        assert_eq!(cache.get("old@x", later), Lookup::Fresh(yes()));
+        assert_eq!(cache.get("new@sub.x", later), Lookup::Fresh(yes()));
     }
 }

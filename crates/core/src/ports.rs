@@ -3,12 +3,13 @@
 //! Futures are boxed: one per message or per large chunk, none per octet. No runtime is named here.
 
 use crate::envelope::{Envelope, MessageId, Origin, QueuedRecipient, RecipientState, RouteKey};
+use crate::guard;
 use crate::time::Timestamp;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::pin::Pin;
-use vouchsafe_smtp::MailFrom;
+use vouchsafe_smtp::{MailFrom, Reply};
 
 /// A boxed future.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -311,6 +312,58 @@ pub trait History: Send + Sync {
     fn record(&self, event: HistoryEvent);
     /// The newest `limit` events whose session, message, sender or recipient contains `text` (all if empty), newest first.
     fn search(&self, text: String, limit: usize) -> BoxFuture<'_, Result<Vec<HistoryEvent>, StoreFault>>;
+}
+
+/// A recipient that a delegate accepted, to be known after a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptVerdict {
+    /// The address, case-folded.
+    pub address: String,
+    /// The delegate's words.
+    pub said: Reply,
+    /// Asked again then.
+    pub refresh: Timestamp,
+    /// Good until then.
+    pub until: Timestamp,
+    /// A first "no" came since.
+    pub doubted: bool,
+}
+
+/// Yes verdicts across restarts; batched, losable in a crash: what is lost is asked again.
+pub trait VerdictStore: Send + Sync {
+    /// Everything kept for a delegate, after all that was saved before.
+    fn load_verdicts(&self, delegate: String) -> BoxFuture<'_, Result<Vec<KeptVerdict>, StoreFault>>;
+    /// Keeps verdicts in place of older ones about the same addresses; returns at once.
+    fn save_verdicts(&self, delegate: &str, verdicts: Vec<KeptVerdict>);
+    /// Forgets addresses; returns at once.
+    fn remove_verdicts(&self, delegate: &str, addresses: Vec<String>);
+    /// Forgets what is good no longer, of all delegates; returns at once.
+    fn prune_verdicts(&self, now: Timestamp);
+}
+
+/// A counter of the guard, to be known after a restart. Whom it is for is known by a keyed digest alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptCounter {
+    /// What it counts.
+    pub kind: guard::Kind,
+    /// For whom.
+    pub digest: guard::Digest,
+    /// The count; a counter saved with 0 goes.
+    pub charged: u32,
+    /// Cleared then.
+    pub until: Timestamp,
+}
+
+/// The guard's counters across restarts.
+pub trait GuardStore: Send + Sync {
+    /// All counters.
+    fn load_counters(&self) -> BoxFuture<'_, Result<Vec<KeptCounter>, StoreFault>>;
+    /// Keeps counters in place of older ones, and drops all that are cleared by `now`. `Ok` only when durable.
+    fn save_counters(
+        &self,
+        counters: Vec<KeptCounter>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<(), StoreFault>>;
 }
 
 /// The clocks; the system's are in `vouchsafe_net::clock`, a test's stands still until told.

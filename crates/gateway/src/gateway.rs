@@ -1,10 +1,11 @@
 //! What all sessions share: settings, store, delegates, users, clocks. Built once by the supervisor's caller.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use vouchsafe_config::Settings;
-use vouchsafe_core::ports::{History, HistoryEvent, MailStore, SettingsStore};
+use vouchsafe_core::guard::Guard;
+use vouchsafe_core::ports::{GuardStore, History, HistoryEvent, MailStore, SettingsStore, VerdictStore};
 use vouchsafe_net::client::{Connector, Hello};
 use vouchsafe_net::clock::SystemClock;
 use vouchsafe_net::stream::Dial;
@@ -26,6 +27,26 @@ pub struct Stores {
     pub settings: Arc<dyn SettingsStore>,
     /// What happened.
     pub history: Arc<dyn History>,
+    /// What delegates accepted.
+    pub verdicts: Arc<dyn VerdictStore>,
+    /// Counters of the guard.
+    pub guard: Arc<dyn GuardStore>,
+}
+
+impl Stores {
+    /// All of them in one.
+    pub fn of<S>(store: Arc<S>) -> Stores
+    where
+        S: MailStore + SettingsStore + History + VerdictStore + GuardStore + 'static,
+    {
+        Stores {
+            mail: store.clone(),
+            settings: store.clone(),
+            history: store.clone(),
+            verdicts: store.clone(),
+            guard: store,
+        }
+    }
 }
 
 /// The gateway without its listeners.
@@ -38,6 +59,8 @@ pub struct Gateway {
     pub clock: Arc<SystemClock>,
     /// Who is asked.
     pub delegates: Delegates,
+    /// Wrong logins and unknown recipients, over all delegates.
+    pub guard: Arc<Mutex<Guard>>,
     /// Local users.
     pub users: Users,
     /// Recipient lists.
@@ -66,17 +89,21 @@ impl Gateway {
         let tasks = Tasks::default();
         let connector = Arc::new(Connector::new(dial));
         let hello = Hello { name: settings.hostname.clone(), token: None };
+        // The key of the store takes this one's place before the first listener opens.
+        let guard = Arc::new(Mutex::new(Guard::new(rand::random())));
+        let settings = Arc::new(ArcSwap::from_pointee(settings));
         let means = Means {
             connector: Arc::clone(&connector),
             hello: hello.clone(),
             clock: Arc::clone(&clock),
             tasks: tasks.clone(),
             trace: trace.clone(),
-            guard: Arc::default(),
+            guard: Arc::clone(&guard),
+            verdicts: Arc::clone(&stores.verdicts),
+            settings: Arc::clone(&settings),
         };
-        let delegates = Delegates::new(means, &settings.delegates);
-        let budget = Budget::new(settings.limits.body_memory);
-        let settings = Arc::new(ArcSwap::from_pointee(settings));
+        let delegates = Delegates::new(means, &settings.load().delegates);
+        let budget = Budget::new(settings.load().limits.body_memory);
         let sink = trace.clone();
         let deliverer = Deliverer::new(delivery::Deps {
             store: Arc::clone(&stores.mail),
@@ -93,6 +120,7 @@ impl Gateway {
             stores,
             clock,
             delegates,
+            guard,
             users,
             lists: Lists::default(),
             deliverer,
@@ -106,6 +134,7 @@ impl Gateway {
     /// Puts new settings in force. Running transactions keep theirs.
     pub fn apply(&self, settings: Settings) {
         self.delegates.update(&settings.delegates);
+        self.delegates.restore();
         self.settings.store(Arc::new(settings));
         self.deliverer.wake();
     }

@@ -7,6 +7,7 @@ pub mod control_socket;
 pub mod delegate;
 pub mod delivery;
 pub mod gateway;
+mod housekeeping;
 pub mod intake;
 pub mod lists;
 pub mod reception;

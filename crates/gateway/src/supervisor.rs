@@ -26,14 +26,13 @@ use crate::control::Control;
 use crate::control_socket;
 use crate::delegate::lock;
 use crate::gateway::Gateway;
+use crate::housekeeping;
 use crate::reception::{MECHANISMS, Session};
 
 /// How long sessions and attempts may take to come to an end.
 const DRAIN: Duration = Duration::from_secs(30);
 /// Pause after the system refused us a socket (too many open files): sessions that end give theirs back.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
-/// How often the store tidies up, and how much at once.
-const TIDY: (Duration, u64) = (Duration::from_secs(10), 64 * 1024 * 1024);
 
 /// A gateway with its sockets.
 pub struct Supervisor {
@@ -75,20 +74,26 @@ impl Supervisor {
                 .await
                 .map_err(|fault| format!("control socket {}: {fault}", path.display()))?;
         }
+        self.start_tasks().await?;
         for (socket, name) in sockets {
             let port = self.port(name);
             self.gateway.tasks.spawn("listener", async move { port.accept(socket).await });
         }
-        self.start_tasks();
         Ok(bound)
     }
 
-    /// Starts what runs without a listener: delivery and housekeeping.
-    pub fn start_tasks(&self) {
+    /// Takes up what an earlier run knew and starts what runs without a listener: delivery and housekeeping.
+    pub async fn start_tasks(&self) -> Result<(), String> {
+        // Promise 6: what an earlier run asked counts before the first question of this one.
+        housekeeping::restore(&self.gateway)
+            .await
+            .map_err(|fault| format!("the guard's counters cannot be read: {fault}"))?;
+        self.gateway.delegates.restore();
         let (deliverer, stop) = (Arc::clone(&self.gateway.deliverer), self.gateway.tasks.stop_signal());
         self.gateway.tasks.spawn("delivery", deliverer.run(stop));
         let gateway = Arc::clone(&self.gateway);
-        self.gateway.tasks.spawn("housekeeping", async move { housekeeping(&gateway).await });
+        self.gateway.tasks.spawn("housekeeping", async move { housekeeping::run(&gateway).await });
+        Ok(())
     }
 
     /// A session on a connection that is already there: what the listeners do for each of theirs.
@@ -106,7 +111,9 @@ impl Supervisor {
     /// Ends everything in order; true if all came to an end in time.
     pub async fn stop(&self) -> bool {
         self.gateway.tasks.stop();
-        tokio::time::timeout(DRAIN, self.gateway.tasks.ended()).await.is_ok()
+        let in_time = tokio::time::timeout(DRAIN, self.gateway.tasks.ended()).await.is_ok();
+        housekeeping::save(&self.gateway).await;
+        in_time
     }
 
     fn port(&self, name: String) -> Port {
@@ -124,19 +131,6 @@ fn certificate(settings: &Settings) -> Result<TlsAcceptor, String> {
     match &settings.tls {
         Some(files) => server_tls::from_files(&files.certificate, &files.key),
         None => server_tls::self_signed(&settings.data_dir, &settings.hostname),
-    }
-}
-
-async fn housekeeping(gateway: &Gateway) {
-    let mut stop = gateway.tasks.stop_signal();
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(TIDY.0) => {}
-            _ = stop.wait_for(|stopped| *stopped) => return,
-        }
-        if let Err(fault) = gateway.stores.mail.maintain(TIDY.1).await {
-            tracing::error!(blame = "us", %fault, "housekeeping of the store failed");
-        }
     }
 }
 

@@ -62,19 +62,19 @@ fn settings(dir: &Path, changes: &[(String, String)]) -> Settings {
 }
 
 impl InProcess {
-    fn new(dir: &Path, script: &Script) -> InProcess {
+    async fn new(dir: &Path, script: &Script) -> InProcess {
         let stands = Stands::default();
         let dial = PipeDialer::new()
             .with("delegate.example:25", &stands.delegate)
             .with("delegate.example:587", &stands.delegate)
             .with("filter.example:25", &stands.next_hop);
         let store = MemoryStore::new();
-        let stores = Stores { mail: store.clone(), settings: store.clone(), history: store.clone() };
         let clock = Arc::new(SystemClock::following_the_runtime());
-        let gateway = Gateway::new(settings(dir, &script.settings), stores, Arc::new(dial), clock);
+        let gateway =
+            Gateway::new(settings(dir, &script.settings), Stores::of(store.clone()), Arc::new(dial), clock);
         let control = Control::new(Arc::clone(&gateway));
         let supervisor = Supervisor::new(gateway).expect("a self-signed certificate");
-        supervisor.start_tasks();
+        supervisor.start_tasks().await.expect("a store");
         InProcess {
             supervisor: Arc::new(supervisor),
             store,
@@ -154,7 +154,8 @@ impl World for InProcess {
 
 async fn run(path: &Path, script: &Script) -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|fault| fault.to_string())?;
-    whole::play(&mut InProcess::new(dir.path(), script), path, script).await
+    let mut world = InProcess::new(dir.path(), script).await;
+    whole::play(&mut world, path, script).await
 }
 
 #[test]

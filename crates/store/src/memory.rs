@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use bytes::Bytes;
+use vouchsafe_core::guard::{Digest, Kind};
 use vouchsafe_core::ports::{
-    Accepted, Body, BodyReader, BodyWriter, BoxFuture, Delivery, History, HistoryEvent, MailStore, Message,
-    QueueAction, QueueFilter, QueueRow, QueueStats, Reservation, SettingsStore, Settlement, SpooledBody,
-    StoreFault, User,
+    Accepted, Body, BodyReader, BodyWriter, BoxFuture, Delivery, GuardStore, History, HistoryEvent,
+    KeptCounter, KeptVerdict, MailStore, Message, QueueAction, QueueFilter, QueueRow, QueueStats,
+    Reservation, SettingsStore, Settlement, SpooledBody, StoreFault, User, VerdictStore,
 };
 use vouchsafe_core::{MessageId, QueuedRecipient, RecipientState, RouteKey, Timestamp};
 
@@ -45,6 +46,8 @@ struct State {
     users: BTreeMap<String, User>,
     values: HashMap<&'static str, String>,
     events: VecDeque<HistoryEvent>,
+    verdicts: BTreeMap<(String, String), KeptVerdict>,
+    counters: HashMap<(Kind, Digest), KeptCounter>,
 }
 
 struct Stored {
@@ -413,6 +416,52 @@ impl History for MemoryStore {
         let state = self.lock();
         let found = state.events.iter().rev().filter(|event| names(event, &text)).take(limit_of(limit));
         ready(Ok(found.cloned().collect()))
+    }
+}
+
+impl VerdictStore for MemoryStore {
+    fn load_verdicts(&self, delegate: String) -> BoxFuture<'_, Result<Vec<KeptVerdict>, StoreFault>> {
+        let state = self.lock();
+        let of = state.verdicts.iter().filter(|((name, _), _)| *name == delegate);
+        ready(Ok(of.map(|(_, verdict)| verdict.clone()).collect()))
+    }
+
+    fn save_verdicts(&self, delegate: &str, verdicts: Vec<KeptVerdict>) {
+        let mut state = self.lock();
+        for verdict in verdicts {
+            state.verdicts.insert((delegate.to_owned(), verdict.address.clone()), verdict);
+        }
+    }
+
+    fn remove_verdicts(&self, delegate: &str, addresses: Vec<String>) {
+        let mut state = self.lock();
+        for address in addresses {
+            state.verdicts.remove(&(delegate.to_owned(), address));
+        }
+    }
+
+    fn prune_verdicts(&self, now: Timestamp) {
+        self.lock().verdicts.retain(|_, verdict| now < verdict.until);
+    }
+}
+
+impl GuardStore for MemoryStore {
+    fn load_counters(&self) -> BoxFuture<'_, Result<Vec<KeptCounter>, StoreFault>> {
+        ready(Ok(self.lock().counters.values().cloned().collect()))
+    }
+
+    fn save_counters(
+        &self,
+        counters: Vec<KeptCounter>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<(), StoreFault>> {
+        let mut state = self.lock();
+        ready(state.check().map(|()| {
+            for counter in counters {
+                state.counters.insert((counter.kind, counter.digest), counter);
+            }
+            state.counters.retain(|_, counter| counter.charged > 0 && now < counter.until);
+        }))
     }
 }
 

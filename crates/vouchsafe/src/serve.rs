@@ -47,7 +47,7 @@ fn modified(path: &Path) -> Option<SystemTime> {
 pub fn open_stores(data_dir: &Path, free_space: u64) -> Result<Stores, String> {
     let store = SqliteStore::open(data_dir, Arc::new(RealDisk), Options { free_space })
         .map_err(|fault| format!("{}: {fault}", data_dir.display()))?;
-    Ok(Stores { mail: store.clone(), settings: store.clone(), history: store })
+    Ok(Stores::of(store))
 }
 
 /// Runs until a signal says stop.

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use vouchsafe_config as settings;
 use vouchsafe_core::bounded::Bounded;
 use vouchsafe_core::breaker::Breaker;
-use vouchsafe_core::guard::{Budgets, Charge, Ended, Over};
+use vouchsafe_core::guard::{Charge, Ended, Over};
 use vouchsafe_core::ports::Clock;
 use vouchsafe_core::verdict::{Verdict, classify_auth, classify_fault};
 use vouchsafe_net::client::{Connection, Fault, FaultKind, Timeouts};
@@ -116,7 +116,8 @@ impl Shared {
             return Ok(Verdict::Unavailable { cause, alert: false });
         }
         // Promise 6: charged before anything leaves us.
-        let charge = match lock(&self.means.guard).charge(&account, client, &Budgets::default(), now) {
+        let budgets = self.means.settings.load().guard;
+        let charge = match lock(&self.means.guard).charge(&account, client, &budgets, now) {
             Ok(charge) => charge,
             Err(over) => {
                 let who = match over {

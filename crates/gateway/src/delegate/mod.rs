@@ -10,10 +10,12 @@ mod test;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use vouchsafe_config as settings;
 use vouchsafe_core::guard::Guard;
+use vouchsafe_core::ports::VerdictStore;
 use vouchsafe_core::verdict::Verdict;
 use vouchsafe_net::client::{Connector, Hello};
 use vouchsafe_net::clock::SystemClock;
@@ -43,6 +45,10 @@ pub struct Means {
     pub trace: Hub,
     /// Counts wrong logins, over all delegates.
     pub guard: Arc<std::sync::Mutex<Guard>>,
+    /// Keeps what was accepted across restarts.
+    pub verdicts: Arc<dyn VerdictStore>,
+    /// The settings in force, for the budgets of the guard.
+    pub settings: Arc<ArcSwap<settings::Settings>>,
 }
 
 /// One server that is asked.
@@ -51,6 +57,7 @@ pub struct Delegate {
     means: Means,
     recipients: Recipients,
     logins: Logins,
+    restored: AtomicBool,
 }
 
 impl Delegate {
@@ -60,6 +67,7 @@ impl Delegate {
             means: means.clone(),
             recipients: Recipients::new(settings.clone(), means.clone()),
             logins: Logins::new(settings.clone(), means.clone()),
+            restored: AtomicBool::new(false),
         })
     }
     /// Does this recipient exist? From the cache, or asked; at most `deadline` long.
@@ -88,6 +96,24 @@ impl Delegate {
     pub fn flush_credentials(&self) {
         self.logins.flush();
     }
+    /// Writes behind what changed of the accepted recipients; returns at once.
+    fn save(&self) {
+        self.recipients.save();
+    }
+    /// Takes up what an earlier run knew, once.
+    fn restore(self: &Arc<Self>) {
+        if self.restored.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let delegate = Arc::clone(self);
+        self.means.tasks.spawn("verdicts of the last run", async move {
+            match delegate.means.verdicts.load_verdicts(delegate.settings.name.clone()).await {
+                Ok(kept) => delegate.recipients.restore(kept),
+                Err(fault) => tracing::warn!(blame = "us", delegate = %delegate.settings.name, %fault,
+                    "verdicts of the last run cannot be read; recipients are asked anew"),
+            }
+        });
+    }
     /// The delegate is left alone for now: it could not be reached several times.
     pub fn is_open(&self) -> bool {
         self.recipients.is_open()
@@ -109,12 +135,21 @@ impl Delegates {
     }
     /// Takes new settings; a delegate whose own did not change keeps its cache and sessions.
     pub fn update(&self, settings: &BTreeMap<String, settings::Delegate>) {
+        self.save();
         let old = self.by_name.load();
         let new = settings.iter().map(|(name, wanted)| {
             let kept = old.get(name).filter(|delegate| delegate.settings == *wanted);
             (name.clone(), kept.map_or_else(|| Delegate::new(wanted, &self.means), Arc::clone))
         });
         self.by_name.store(Arc::new(new.collect()));
+    }
+    /// Writes behind what changed; returns at once.
+    pub(crate) fn save(&self) {
+        self.by_name.load().values().for_each(|delegate| delegate.save());
+    }
+    /// Takes up what an earlier run, or a delegate with other settings, knew.
+    pub(crate) fn restore(&self) {
+        self.by_name.load().values().for_each(Delegate::restore);
     }
     /// The delegate of this name.
     pub fn get(&self, name: &str) -> Option<Arc<Delegate>> {

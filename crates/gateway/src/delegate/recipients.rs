@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use vouchsafe_config as settings;
 use vouchsafe_core::Endpoint;
 use vouchsafe_core::breaker::Breaker;
-use vouchsafe_core::cache::{Lookup, Times, VerdictCache};
-use vouchsafe_core::ports::Clock;
+use vouchsafe_core::cache::{Kept as KeptYes, Lookup, Times, VerdictCache};
+use vouchsafe_core::ports::{Clock, KeptVerdict};
 use vouchsafe_core::verdict::{Rules, Verdict, classify_fault, classify_recipient};
 use vouchsafe_net::client::{Connection, Fault, Timeouts};
 use vouchsafe_smtp::{Mailbox, Reply, Tick};
@@ -107,6 +107,52 @@ impl Recipients {
         lock(&self.shared.state).cache.flush(what)
     }
 
+    /// Hands what changed of the yes entries to the store, which writes it behind.
+    pub(super) fn save(&self) {
+        let means = &self.shared.means;
+        let (tick, now) = (means.clock.tick(), means.clock.now());
+        let changes = lock(&self.shared.state).cache.take_changes(tick);
+        let (mut kept, mut gone) = (Vec::new(), Vec::new());
+        for (address, entry) in changes {
+            match entry {
+                Some(entry) => kept.push(KeptVerdict {
+                    address: address.into(),
+                    said: entry.said,
+                    refresh: now + entry.refresh_in,
+                    until: now + entry.left,
+                    doubted: entry.doubted,
+                }),
+                None => gone.push(address.into()),
+            }
+        }
+        let name = &self.shared.settings.name;
+        if !kept.is_empty() {
+            means.verdicts.save_verdicts(name, kept);
+        }
+        if !gone.is_empty() {
+            means.verdicts.remove_verdicts(name, gone);
+        }
+    }
+
+    /// Takes up what an earlier run knew.
+    pub(super) fn restore(&self, kept: Vec<KeptVerdict>) {
+        let means = &self.shared.means;
+        let (tick, now) = (means.clock.tick(), means.clock.now());
+        // A lock for each part, so that questions get in between.
+        for part in kept.chunks(1000) {
+            let cache = &mut lock(&self.shared.state).cache;
+            for verdict in part {
+                let entry = KeptYes {
+                    said: verdict.said.clone(),
+                    refresh_in: verdict.refresh.since(now),
+                    left: verdict.until.since(now),
+                    doubted: verdict.doubted,
+                };
+                cache.restore(&verdict.address, entry, &self.shared.times, tick);
+            }
+        }
+    }
+
     pub(super) fn search(&self, text: &str, limit: usize) -> Vec<(String, String)> {
         lock(&self.shared.state).cache.search(text, limit)
     }
@@ -130,7 +176,7 @@ impl Shared {
         let key = mailbox.key();
         let now = self.means.clock.tick();
         let mut state = lock(&self.state);
-        let known = match state.cache.get(&key, &self.times, now) {
+        let known = match state.cache.get(&key, now) {
             Lookup::Fresh(verdict) => return Ok(verdict),
             Lookup::Stale(verdict) => Some(verdict),
             Lookup::Missing => None,

@@ -1,5 +1,5 @@
-//! The history's writer: events queue in memory, a thread writes them together. Losable, so it never makes mail wait:
-//! when the disk cannot follow, the oldest events are dropped and counted.
+//! The history's writer: events and verdicts queue in memory, a thread writes them together. Losable, so it never makes
+//! mail wait: when the disk cannot follow, the oldest events are dropped and counted.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -8,6 +8,8 @@ use std::time::Duration;
 use rusqlite::{Connection, params};
 use tokio::sync::oneshot;
 use vouchsafe_core::ports::HistoryEvent;
+
+use super::verdicts::{self, Change};
 
 /// Events that wait at most: about 2 MB.
 const WAITING: usize = 8_192;
@@ -30,6 +32,8 @@ pub struct Inbox {
 #[derive(Default)]
 struct Queue {
     events: VecDeque<HistoryEvent>,
+    /// Of kept verdicts: a few large ones, each from a round of housekeeping.
+    changes: Vec<Change>,
     dropped: u64,
     /// Told when everything that came before is written.
     barriers: Vec<oneshot::Sender<()>>,
@@ -52,6 +56,12 @@ impl Inbox {
         if waiting == 1 || waiting == ENOUGH {
             self.changed.notify_one();
         }
+    }
+
+    /// Takes a change of the kept verdicts; never blocks on the disk.
+    pub fn change(&self, change: Change) {
+        self.lock().changes.push(change);
+        self.changed.notify_one();
     }
 
     /// Resolves when everything pushed before is written (or dropped).
@@ -77,9 +87,10 @@ impl Inbox {
     /// The thread.
     pub fn run(&self, connection: &mut Connection) {
         loop {
-            let (events, barriers, prune, stop) = self.take();
-            if let Err(error) = write(connection, &events) {
-                tracing::warn!(%error, events = events.len(), "events are lost: the history cannot be written");
+            let Queue { events, changes, barriers, prune, stop, .. } = self.take();
+            if let Err(error) = write(connection, &events, &changes) {
+                tracing::warn!(%error, events = events.len(), changes = changes.len(),
+                    "events and verdicts are lost: the history cannot be written");
             }
             for barrier in barriers {
                 let _ = barrier.send(());
@@ -93,9 +104,9 @@ impl Inbox {
         }
     }
 
-    fn take(&self) -> (VecDeque<HistoryEvent>, Vec<oneshot::Sender<()>>, bool, bool) {
+    fn take(&self) -> Queue {
         let mut queue = self.lock();
-        while queue.events.is_empty() && !queue.is_urgent() {
+        while queue.events.is_empty() && queue.changes.is_empty() && !queue.is_urgent() {
             queue = self.changed.wait(queue).unwrap_or_else(|poisoned| poisoned.into_inner());
         }
         if queue.events.len() < ENOUGH && !queue.is_urgent() {
@@ -113,7 +124,7 @@ impl Inbox {
         }
         let taken = std::mem::take(&mut *queue);
         queue.stop = taken.stop;
-        (taken.events, taken.barriers, taken.prune, taken.stop)
+        taken
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -127,8 +138,12 @@ impl Queue {
     }
 }
 
-fn write(connection: &mut Connection, events: &VecDeque<HistoryEvent>) -> rusqlite::Result<()> {
-    if events.is_empty() {
+fn write(
+    connection: &mut Connection,
+    events: &VecDeque<HistoryEvent>,
+    changes: &[Change],
+) -> rusqlite::Result<()> {
+    if events.is_empty() && changes.is_empty() {
         return Ok(());
     }
     let transaction = connection.transaction()?;
@@ -143,6 +158,7 @@ fn write(connection: &mut Connection, events: &VecDeque<HistoryEvent>) -> rusqli
             statement.execute(params![at.0, session, message, kind, sender, recipient, blame, detail])?;
         }
     }
+    verdicts::apply(&transaction, changes)?;
     transaction.commit()
 }
 
@@ -188,7 +204,7 @@ mod tests {
         delete_old(&connection).unwrap();
         let newest = 2 * KEEP_MICROSECONDS;
         let old = [1, newest - KEEP_MICROSECONDS - 1, newest - KEEP_MICROSECONDS, newest];
-        write(&mut connection, &old.into_iter().map(event).collect()).unwrap();
+        write(&mut connection, &old.into_iter().map(event).collect(), &[]).unwrap();
         delete_old(&connection).unwrap();
         assert_eq!(times(&connection), old[2..]);
     }

@@ -19,6 +19,7 @@ mod segment;
 mod shared;
 mod tables;
 mod upkeep;
+mod verdicts;
 mod writer;
 
 use std::collections::{BTreeMap, HashSet};
@@ -30,8 +31,9 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 use vouchsafe_core::ports::{
-    Accepted, BodyReader, BodyWriter, BoxFuture, Delivery, History, HistoryEvent, MailStore, QueueAction,
-    QueueFilter, QueueRow, QueueStats, Reservation, SettingsStore, Settlement, StoreFault, User,
+    Accepted, BodyReader, BodyWriter, BoxFuture, Delivery, GuardStore, History, HistoryEvent, KeptCounter,
+    KeptVerdict, MailStore, QueueAction, QueueFilter, QueueRow, QueueStats, Reservation, SettingsStore,
+    Settlement, StoreFault, User, VerdictStore,
 };
 use vouchsafe_core::{MessageId, RouteKey, Timestamp};
 
@@ -47,6 +49,7 @@ use reader::Question;
 use request::{Answer, Request, Setting, Settling};
 use segment::{Live, Segments};
 use shared::Shared;
+use verdicts::Change;
 use writer::Writer;
 
 /// What an administrator decides.
@@ -413,5 +416,41 @@ impl History for SqliteStore {
             let _ = written.await;
             self.ask(|answer| Question::Events(text, limit, answer)).await
         })
+    }
+}
+
+impl VerdictStore for SqliteStore {
+    fn load_verdicts(&self, delegate: String) -> BoxFuture<'_, Result<Vec<KeptVerdict>, StoreFault>> {
+        let written = self.inbox.barrier();
+        Box::pin(async move {
+            let _ = written.await;
+            self.ask(|answer| Question::Verdicts(delegate, answer)).await
+        })
+    }
+
+    fn save_verdicts(&self, delegate: &str, verdicts: Vec<KeptVerdict>) {
+        self.inbox.change(Change::Save(delegate.to_owned(), verdicts));
+    }
+
+    fn remove_verdicts(&self, delegate: &str, addresses: Vec<String>) {
+        self.inbox.change(Change::Remove(delegate.to_owned(), addresses));
+    }
+
+    fn prune_verdicts(&self, now: Timestamp) {
+        self.inbox.change(Change::Prune(now));
+    }
+}
+
+impl GuardStore for SqliteStore {
+    fn load_counters(&self) -> BoxFuture<'_, Result<Vec<KeptCounter>, StoreFault>> {
+        self.ask(Question::Counters)
+    }
+
+    fn save_counters(
+        &self,
+        counters: Vec<KeptCounter>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<(), StoreFault>> {
+        self.request(|answer| Request::Set(Setting::SaveCounters(counters, now), answer))
     }
 }

@@ -7,10 +7,11 @@ use std::sync::mpsc::Receiver;
 
 use rusqlite::{Connection, Row, params};
 use vouchsafe_core::Timestamp;
-use vouchsafe_core::ports::{HistoryEvent, QueueFilter, QueueRow, User};
+use vouchsafe_core::ports::{HistoryEvent, KeptCounter, KeptVerdict, QueueFilter, QueueRow, User};
 
 use super::request::Answer;
 use super::tables;
+use super::verdicts;
 use super::writer::fault_of_failure;
 
 /// What callers want to read.
@@ -23,6 +24,10 @@ pub enum Question {
     Value(&'static str, Answer<Option<String>>),
     /// The newest events that contain a text.
     Events(String, usize, Answer<Vec<HistoryEvent>>),
+    /// What is kept of a delegate's verdicts.
+    Verdicts(String, Answer<Vec<KeptVerdict>>),
+    /// The guard's counters.
+    Counters(Answer<Vec<KeptCounter>>),
     /// The store is being dropped.
     Stop,
 }
@@ -43,6 +48,13 @@ pub fn run(queue: &Connection, history: &Connection, questions: &Receiver<Questi
             }
             Question::Events(text, limit, answer) => {
                 let _ = answer.send(events(history, &text, limit).map_err(|error| tables::fault_of(&error)));
+            }
+            Question::Verdicts(delegate, answer) => {
+                let _ =
+                    answer.send(verdicts::load(history, &delegate).map_err(|error| tables::fault_of(&error)));
+            }
+            Question::Counters(answer) => {
+                let _ = answer.send(verdicts::counters(queue).map_err(|error| tables::fault_of(&error)));
             }
             Question::Stop => return,
         }

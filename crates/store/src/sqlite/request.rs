@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use vouchsafe_core::ports::{QueueAction, QueueFilter, RecipientOutcome, StoreFault, User};
+use vouchsafe_core::ports::{KeptCounter, QueueAction, QueueFilter, RecipientOutcome, StoreFault, User};
 use vouchsafe_core::{MessageId, RouteKey, Timestamp};
 
 use super::body::Opened;
@@ -86,6 +86,8 @@ pub enum Setting {
     RemoveUser(String),
     /// Set.
     PutValue(&'static str, String),
+    /// Keep the guard's counters; those cleared by then go.
+    SaveCounters(Vec<KeptCounter>, Timestamp),
 }
 
 impl Request {

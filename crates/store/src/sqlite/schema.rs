@@ -9,9 +9,11 @@ use rusqlite::{Connection, OpenFlags};
 use super::OpenFault;
 
 /// Migrations of `queue.db`; the n-th makes version n. A change is a new file, never an edit.
-pub const QUEUE: &[&str] = &[include_str!("migrations/queue_0001.sql")];
+pub const QUEUE: &[&str] =
+    &[include_str!("migrations/queue_0001.sql"), include_str!("migrations/queue_0002.sql")];
 /// Migrations of `history.db`.
-pub const HISTORY: &[&str] = &[include_str!("migrations/history_0001.sql")];
+pub const HISTORY: &[&str] =
+    &[include_str!("migrations/history_0001.sql"), include_str!("migrations/history_0002.sql")];
 
 /// Opens a database to write. `synchronous`: FULL makes each commit durable (in WAL mode nothing less does).
 pub fn open(path: &Path, synchronous: &str, migrations: &[&str]) -> Result<Connection, OpenFault> {

@@ -21,6 +21,7 @@ use super::request::{Answer, Request, Setting, Settling};
 use super::segment::Segments;
 use super::shared::Shared;
 use super::tables::{self, Changes, Failure, Whereabouts, fault_of};
+use super::verdicts;
 use crate::Claims;
 use crate::disk::{Commit, Disk};
 
@@ -438,6 +439,7 @@ fn set(connection: &Connection, setting: Setting) -> Result<(), Failure> {
                 .prepare_cached("INSERT OR REPLACE INTO value (key, value) VALUES (?1, ?2)")?
                 .execute(params![key, value])?;
         }
+        Setting::SaveCounters(counters, now) => verdicts::save_counters(connection, &counters, now)?,
     }
     Ok(())
 }

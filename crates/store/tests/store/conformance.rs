@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use vouchsafe_core::guard::Kind;
 use vouchsafe_core::ports::{
-    Body, History, HistoryEvent, MailStore, QueueAction, QueueFilter, QueueStats, SettingsStore, StoreFault,
-    User,
+    Body, GuardStore, History, HistoryEvent, KeptCounter, KeptVerdict, MailStore, QueueAction, QueueFilter,
+    QueueStats, SettingsStore, StoreFault, User, VerdictStore,
 };
 use vouchsafe_core::{MessageId, RecipientState, RouteKey, Timestamp};
+use vouchsafe_smtp::Reply;
 use vouchsafe_store::disk::SimDisk;
 use vouchsafe_store::memory::MemoryStore;
 use vouchsafe_store::sqlite::SqliteStore;
@@ -15,8 +17,8 @@ use vouchsafe_store::sqlite::SqliteStore;
 use crate::given::*;
 
 /// A store and what keeps it alive and in trouble.
-trait Subject: MailStore + SettingsStore + History {}
-impl<T: MailStore + SettingsStore + History> Subject for T {}
+trait Subject: MailStore + SettingsStore + History + VerdictStore + GuardStore {}
+impl<T: MailStore + SettingsStore + History + VerdictStore + GuardStore> Subject for T {}
 
 struct Given {
     store: Arc<dyn Subject>,
@@ -68,6 +70,8 @@ suite! {
     parallel_reservations_cannot_overshoot,
     users_and_values_are_kept,
     history_is_searched_newest_first,
+    verdicts_are_kept_by_delegate_until_they_expire,
+    counters_of_the_guard_are_kept_until_they_are_cleared,
     many_callers_at_once_lose_nothing,
 }
 
@@ -400,6 +404,45 @@ async fn history_is_searched_newest_first(given: Given) {
     assert_eq!(found(&id(2).to_string(), 0).await.unwrap(), [events[1].clone()]);
     assert_eq!(found("from.test", 0).await.unwrap().len(), 3);
     assert!(found("550", 0).await.unwrap().is_empty());
+}
+
+async fn verdicts_are_kept_by_delegate_until_they_expire(given: Given) {
+    let store = &*given.store;
+    let verdict = |address: &str, until: u64, text: &'static str| KeptVerdict {
+        address: address.to_owned(),
+        said: Reply::new(250, (2, 1, 5), text),
+        refresh: NOW,
+        until: later(until),
+        doubted: until == 20,
+    };
+    let plain = KeptVerdict { said: Reply::plain(250, "Ok"), ..verdict("c@x.example", 30, "") };
+    store.save_verdicts("office", vec![verdict("a@x.example", 10, "old"), verdict("b@x.example", 20, "b")]);
+    store.save_verdicts("office", vec![verdict("a@x.example", 10, "new"), plain.clone()]);
+    store.save_verdicts("other", vec![verdict("a@x.example", 30, "other")]);
+    let kept = store.load_verdicts("office".to_owned()).await.unwrap();
+    assert_eq!(kept, [verdict("a@x.example", 10, "new"), verdict("b@x.example", 20, "b"), plain.clone()]);
+    store.prune_verdicts(later(10));
+    store.remove_verdicts("office", vec!["b@x.example".to_owned(), "none@x.example".to_owned()]);
+    assert_eq!(store.load_verdicts("office".to_owned()).await.unwrap(), [plain]);
+    assert_eq!(store.load_verdicts("other".to_owned()).await.unwrap().len(), 1);
+}
+
+async fn counters_of_the_guard_are_kept_until_they_are_cleared(given: Given) {
+    let store = &*given.store;
+    let counter = |kind, digest, charged, until| KeptCounter {
+        kind,
+        digest: [digest; 16],
+        charged,
+        until: later(until),
+    };
+    let (account, known) = (counter(Kind::Account, 1, 2, 20), counter(Kind::Known, 1, 1, 30));
+    store.save_counters(vec![counter(Kind::Account, 1, 1, 10), known.clone()], NOW).await.unwrap();
+    store.save_counters(vec![account.clone(), counter(Kind::Address, 9, 1, 15)], NOW).await.unwrap();
+    let mut kept = store.load_counters().await.unwrap();
+    kept.sort_by_key(|kept| kept.until);
+    assert_eq!(kept, [counter(Kind::Address, 9, 1, 15), account, known.clone()]);
+    store.save_counters(vec![counter(Kind::Account, 1, 0, 20)], later(15)).await.unwrap();
+    assert_eq!(store.load_counters().await.unwrap(), [known]);
 }
 
 async fn many_callers_at_once_lose_nothing(given: Given) {

@@ -37,10 +37,8 @@ pub async fn storeless(settings: Settings, running: bool, request: Request) -> R
     if running && let Some(mut line) = open(&settings).await? {
         return answered(line.ask(&request).await);
     }
-    let store = MemoryStore::new();
-    let stores = Stores { mail: store.clone(), settings: store.clone(), history: store };
     let clock = Arc::new(SystemClock::new());
-    let gateway = Gateway::new(settings, stores, Arc::new(TcpDialer::new()), clock);
+    let gateway = Gateway::new(settings, Stores::of(MemoryStore::new()), Arc::new(TcpDialer::new()), clock);
     answered(Ok(Control::new(gateway).run(request).await))
 }
 
