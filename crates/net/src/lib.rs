@@ -2,6 +2,7 @@
 //!
 //! Invariant: the only system clocks and the only sockets of the workspace are here. Nothing is decided here.
 
+pub mod certificate;
 pub mod client;
 pub mod clock;
 pub mod dial;

@@ -4,6 +4,7 @@
 //! the key of the certificate it shows. Never falls back: a handshake that fails ends the connection.
 //! Proof: `tests/client.rs`.
 
+use crate::certificate::{self, Certificate};
 use crate::stream::BoxStream;
 use std::collections::HashMap;
 use std::fmt;
@@ -13,7 +14,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use rustls_platform_verifier::Verifier;
 use sha2::{Digest, Sha256};
 use tokio_rustls::TlsConnector;
@@ -29,6 +30,8 @@ pub struct TlsFacts {
     pub cipher: String,
     /// SHA-256 of the peer's SubjectPublicKeyInfo: what `tls = "pin:sha256/BASE64"` compares.
     pub spki_pin: [u8; 32],
+    /// The certificates that the peer showed, its own first.
+    chain: Vec<CertificateDer<'static>>,
 }
 
 impl TlsFacts {
@@ -36,11 +39,42 @@ impl TlsFacts {
     pub fn pin_setting(&self) -> String {
         format!("pin:sha256/{}", encode_base64(&self.spki_pin))
     }
+
+    /// Whether `tls = "verify"` would take this peer for `host`; if not, why not, in words.
+    pub fn verify(&self, host: &str) -> Result<(), String> {
+        let name =
+            ServerName::try_from(host.to_owned()).map_err(|_| format!("{host:?} is no name for TLS"))?;
+        let (own, others) = self.chain.split_first().ok_or("no certificate was shown")?;
+        let verifier =
+            Verifier::new(Arc::new(aws_lc_rs::default_provider())).map_err(|fault| fault.to_string())?;
+        match verifier.verify_server_cert(own, others, &name, &[], UnixTime::now()) {
+            Ok(_) => Ok(()),
+            Err(rustls::Error::InvalidCertificate(fault)) => Err(told(&fault, host)),
+            Err(fault) => Err(fault.to_string()),
+        }
+    }
+
+    /// The names and the end of the peer's own certificate.
+    pub fn certificate(&self) -> Certificate {
+        self.chain.first().map(|own| certificate::read(own)).unwrap_or_default()
+    }
 }
 
 impl fmt::Display for TlsFacts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.version, self.cipher)
+    }
+}
+
+/// What is wrong with a certificate, as an administrator would say it.
+fn told(fault: &CertificateError, host: &str) -> String {
+    match fault {
+        CertificateError::UnknownIssuer => "nobody whom this machine trusts signed it".to_owned(),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired".to_owned(),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!("it is not for the name {host}")
+        }
+        other => other.to_string(),
     }
 }
 
@@ -111,9 +145,11 @@ fn facts(session: &rustls::ClientConnection) -> Result<TlsFacts, String> {
     let version = session.protocol_version().and_then(|version| version.as_str().map(str::to_owned));
     let cipher =
         session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str().map(str::to_owned));
-    let certificate = session.peer_certificates().and_then(<[_]>::first).ok_or("no certificate was shown")?;
-    let spki_pin = pin_of(certificate).map_err(|fault| fault.to_string())?;
-    Ok(TlsFacts { version: version.unwrap_or_default(), cipher: cipher.unwrap_or_default(), spki_pin })
+    let chain: Vec<_> =
+        session.peer_certificates().unwrap_or_default().iter().map(|one| one.clone().into_owned()).collect();
+    let own = chain.first().ok_or("no certificate was shown")?;
+    let spki_pin = pin_of(own).map_err(|fault| fault.to_string())?;
+    Ok(TlsFacts { version: version.unwrap_or_default(), cipher: cipher.unwrap_or_default(), spki_pin, chain })
 }
 
 fn pin_of(certificate: &CertificateDer<'_>) -> Result<[u8; 32], rustls::Error> {
