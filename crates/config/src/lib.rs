@@ -45,6 +45,11 @@ pub struct Reading {
     pub shown: Vec<Shown>,
 }
 
+/// Reads `host` or `host:port`, as the settings take it; an address is given without brackets. `Err` says what is wrong.
+pub fn parse_server(text: &str) -> Result<(String, Option<u16>), String> {
+    endpoint::host(text).map(|host| (host.name, host.port)).map_err(|bad| bad.what)
+}
+
 /// Reads a settings file. All faults are told at once, in the order of their lines.
 pub fn parse(text: &str, lookup: &dyn Lookup) -> Result<(Settings, Vec<Notice>), Vec<Fault>> {
     read(text, lookup).map(|r| (r.settings, r.notices))

@@ -6,6 +6,7 @@ pub mod control;
 pub mod control_socket;
 pub mod delegate;
 pub mod delivery;
+pub mod doctor;
 pub mod gateway;
 mod housekeeping;
 pub mod intake;

@@ -51,6 +51,8 @@ pub enum Command {
     /// The servers that are asked.
     #[command(subcommand)]
     Delegate(DelegateCommand),
+    /// Look at a mail server: what it is, what it can be asked, what to change there and set here.
+    Doctor(DoctorArgs),
     /// Follow the dialogues of the running gateway; secrets are masked.
     Trace(TraceArgs),
     /// What became of a message, a sender, a recipient: newest first.
@@ -238,6 +240,32 @@ pub struct Asked {
     pub host: Option<String>,
 }
 
+/// `doctor`
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// The mail server that knows users and recipients; 587, 465, 25 and 2525 unless a port is given.
+    #[arg(value_name = "HOST[:PORT]", required_unless_present = "next_hop")]
+    pub host: Option<String>,
+    /// Look at a spam filter, smart host or other server that mail is sent to; 25 unless a port is given.
+    #[arg(long, value_name = "HOST[:PORT]", conflicts_with_all = ["host", "login", "apply"])]
+    pub next_hop: Option<String>,
+    /// Try this login once; the password is asked for, or read from standard input.
+    #[arg(long, value_name = "USER")]
+    pub login: Option<String>,
+    /// An address that exists there; a made-up one beside it is asked about too.
+    #[arg(long, value_name = "ADDRESS")]
+    pub known: Option<String>,
+    /// An address in a domain that is not theirs: does it relay for us?
+    #[arg(long, value_name = "ADDRESS")]
+    pub foreign: Option<String>,
+    /// What the delegate is to be called in the settings.
+    #[arg(long, value_name = "NAME", default_value = "office")]
+    pub name: String,
+    /// Write the proposed settings into the file named by --config.
+    #[arg(long)]
+    pub apply: bool,
+}
+
 /// `trace`
 #[derive(Clone, Debug, Args)]
 pub struct TraceArgs {
@@ -303,6 +331,9 @@ mod tests {
             "delegate verdicts example.com",
             "delegate flush @example.com",
             "delegate flush --all",
+            "doctor mail.example.com --login alice --known alice@example.com",
+            "doctor mail.example.com --name main --apply --config f.toml",
+            "doctor --next-hop filter.example.com:26 --json",
             "trace --only delegate",
             "trace 192.0.2.7",
             "history alice --limit 5",
@@ -324,6 +355,9 @@ mod tests {
             "queue retry",
             "delegate flush",
             "queue retry 0190 --all",
+            "doctor",
+            "doctor mail.example.com --next-hop filter.example.com",
+            "doctor --next-hop filter.example.com --apply",
             "serve --config f --delegate h",
             "users add",
             "users add alice secret",

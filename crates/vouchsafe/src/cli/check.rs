@@ -165,7 +165,8 @@ fn endpoints(settings: &Settings) -> Vec<(String, Endpoint)> {
     all.into_iter().flat_map(|(key, list)| list.iter().map(move |e| (key.clone(), e.clone()))).collect()
 }
 
-fn own_listener(settings: &Settings, address: SocketAddr) -> Option<&str> {
+/// The listener of ours at this address.
+pub fn own_listener(settings: &Settings, address: SocketAddr) -> Option<&str> {
     let hit = |a: &SocketAddr| {
         a.port() == address.port()
             && (a.ip() == address.ip() || (a.ip().is_unspecified() && is_ours(address.ip())))

@@ -1,10 +1,12 @@
 //! The command line. A command parses, asks `vouchsafe_gateway::control`, and shows the answer; it decides nothing
 //! about mail. `serve` and `demo` stand beside this folder.
 
+pub mod apply;
 pub mod args;
 pub mod ask;
 pub mod check;
 pub mod delegate;
+pub mod doctor;
 pub mod failure;
 pub mod generated;
 pub mod history;
@@ -46,6 +48,7 @@ pub async fn carry_out(cli: args::Cli) -> Result<Option<Run>, Failure> {
         Command::Queue(command) => queue::run(&place, command, out).await?,
         Command::Users(command) => users::run(&place, command, out).await?,
         Command::Delegate(command) => delegate::run(&place, command, out).await?,
+        Command::Doctor(args) => doctor::run(&place, args, out).await?,
         Command::Trace(args) => trace::run(&place, args, out).await?,
         Command::History(args) => history::run(&place, args, out).await?,
         Command::Status => status::run(&place, out).await?,
