@@ -1,6 +1,7 @@
 //! `vouchsafe demo`: gateway, stand-in delegate and stand-in next hop on loopback; four dialogues with what they mean, the
 //! delivered messages, then it stays up to play with. `--once` ends there.
 
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +10,6 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use vouchsafe_config::Flags;
-use vouchsafe_fakes::dialogue::Line;
 use vouchsafe_fakes::{Delegate, NextHop, serve_tcp};
 use vouchsafe_gateway::gateway::Gateway;
 use vouchsafe_gateway::supervisor::Supervisor;
@@ -18,6 +18,7 @@ use vouchsafe_net::dial::TcpDialer;
 use vouchsafe_smtp::Secret;
 use vouchsafe_smtp::sasl::{Plain, encode_base64, encode_plain};
 
+use crate::cli::failure::Failure;
 use crate::lookup::Machine;
 use crate::serve::open_stores;
 
@@ -36,73 +37,39 @@ impl Drop for Scratch {
 }
 
 /// Runs the demo.
-pub async fn run(once: bool) -> Result<(), String> {
+pub async fn run(once: bool) -> Result<(), Failure> {
     let (delegate, next_hop) = (Delegate::demo(), NextHop::demo());
-    let (asked, asked_at) = port(0).await?;
-    let (taking, taking_at) = port(0).await?;
+    let (asked, asked_at) = port(0).await.map_err(failed)?;
+    let (taking, taking_at) = port(0).await.map_err(failed)?;
     let serving = tokio::spawn(serve_tcp(asked, delegate.clone()));
     let receiving = tokio::spawn(serve_tcp(taking, next_hop.clone()));
     let scratch = Scratch(std::env::temp_dir().join(format!("vouchsafe-demo-{}", std::process::id())));
-    let supervisor = gateway(&scratch.0, asked_at, taking_at).await?;
-    let bound = supervisor.start(Some(&scratch.0.join("control.sock"))).await?;
+    let supervisor = gateway(&scratch.0, asked_at, taking_at).await.map_err(failed)?;
+    let bound = supervisor.start(Some(&scratch.0.join("control.sock"))).await.map_err(failed)?;
     let at = |name: &str| bound.iter().find(|(listener, _)| listener == name).map(|(_, address)| *address);
     let (Some(mx), Some(submission)) = (at("mx"), at("submission")) else {
-        return Err("the demo's listeners are missing from its settings".to_owned());
+        return Err(failed("the demo's listeners are missing from its settings".to_owned()));
     };
-    println!("The delegate, which knows the users, is at {asked_at}. It must never get a message.");
-    println!("The next hop, where messages go, is at {taking_at}.");
-    println!("The gateway between them: {mx} for the Internet, {submission} for mail clients.");
-    println!("C: client   S: gateway   D> gateway to delegate   D< delegate");
-
-    let stage = Stage { delegate: &delegate };
-    stage.play(submission, "A wrong password", "The delegate says 535, so does the gateway. It asked once; the same password again would be answered from memory.", &[
-        "EHLO laptop.example", &auth("wrong"), "QUIT",
-    ]).await?;
-    stage.play(submission, "The right password, and a message out", "Only the delegate knows the password. The message does not go through it.", &[
-        "EHLO laptop.example", &auth(PASSWORD), "MAIL FROM:<alice@example.com>", "RCPT TO:<friend@elsewhere.example>", "DATA",
-        "From: Alice <alice@example.com>\r\nTo: friend@elsewhere.example\r\nSubject: Out\r\n\r\nHello from a mail client.\r\n.", "QUIT",
-    ]).await?;
-    stage.play(mx, "A stranger writes to somebody the delegate knows", "The delegate says 250 to the address, so does the gateway.", &[
-        "EHLO mail.elsewhere.example", "MAIL FROM:<friend@elsewhere.example>", "RCPT TO:<bob@example.com>", "DATA",
-        "From: friend@elsewhere.example\r\nTo: bob@example.com\r\nSubject: In\r\n\r\nHello from the Internet.\r\n.", "QUIT",
-    ]).await?;
-    stage.play(mx, "A stranger writes to nobody, then tries to relay", "The delegate says 550 to the first. It is not even asked about the second: that domain is not ours.", &[
-        "EHLO mail.elsewhere.example", "MAIL FROM:<friend@elsewhere.example>", "RCPT TO:<nobody@example.com>", "RCPT TO:<victim@far.example>", "QUIT",
-    ]).await?;
-
-    let arrived = tokio::time::timeout(PATIENCE, next_hop.wait(|counters| counters.messages >= 2)).await;
-    println!("\n== What the next hop has got");
-    for message in next_hop.messages() {
-        println!();
-        message.text().lines().for_each(|line| println!("   {}", line.trim_end()));
-    }
-    let seen = delegate.counters();
-    println!(
-        "\nThe delegate was asked {} times about logins and {} times about recipients, and got {} messages.",
-        seen.logins_good + seen.logins_bad,
-        seen.recipients,
-        seen.data_commands + seen.violations
-    );
-    if arrived.is_err() {
-        return Err("the messages did not arrive at the next hop".to_owned());
-    }
-    if !once {
-        let dir = scratch.0.display();
-        println!(
-            "\nIt goes on running. Log in as {USER} with the password \"{PASSWORD}\"; try for example\n"
-        );
-        println!("   swaks --server {mx} --from me@elsewhere.example --to bob@example.com");
-        println!(
-            "   swaks --server {submission} --tls --auth-user {USER} --auth-password \"{PASSWORD}\" --from {USER} --to you@far.example"
-        );
-        println!("   vouchsafe trace --data-dir {dir}");
-        println!("\nCtrl-C ends it.");
-        tokio::signal::ctrl_c().await.map_err(|fault| fault.to_string())?;
-    }
+    // The reader may go away at any line: that ends the demo, in order.
+    let stage = Stage { delegate, next_hop, out: io::stdout().lock() };
+    let shown = stage.show(Places { asked_at, taking_at, mx, submission }, &scratch.0, once).await;
     supervisor.stop().await;
     serving.abort();
     receiving.abort();
-    Ok(())
+    shown
+}
+
+/// What is left to say where the demo could not be given.
+fn failed(why: String) -> Failure {
+    Failure::refused(why, "the demo needs ports on loopback and room in the folder for temporary files")
+}
+
+/// Who listens where.
+struct Places {
+    asked_at: SocketAddr,
+    taking_at: SocketAddr,
+    mx: SocketAddr,
+    submission: SocketAddr,
 }
 
 /// A listening socket on loopback; `0`: any free port.
@@ -140,31 +107,115 @@ fn auth(password: &str) -> String {
         .map_or(String::new(), |response| format!("AUTH PLAIN {}", encode_base64(response.expose())))
 }
 
-struct Stage<'a> {
-    delegate: &'a Delegate,
+/// Where the demo is shown.
+struct Stage<W> {
+    delegate: Delegate,
+    next_hop: NextHop,
+    out: W,
 }
 
-impl Stage<'_> {
+impl<W: Write> Stage<W> {
+    /// The whole show; `dir` is the gateway's data directory.
+    async fn show(mut self, places: Places, dir: &Path, once: bool) -> Result<(), Failure> {
+        let Places { asked_at, taking_at, mx, submission } = places;
+        writeln!(
+            self.out,
+            "The delegate, which knows the users, is at {asked_at}. It must never get a message."
+        )?;
+        writeln!(self.out, "The next hop, where messages go, is at {taking_at}.")?;
+        writeln!(
+            self.out,
+            "The gateway between them: {mx} for the Internet, {submission} for mail clients."
+        )?;
+        writeln!(self.out, "C: client   S: gateway   D> gateway to delegate   D< delegate")?;
+
+        self.play(submission, "A wrong password", "The delegate says 535, so does the gateway. It asked once; the same password again would be answered from memory.", &[
+            "EHLO laptop.example", &auth("wrong"), "QUIT",
+        ]).await?;
+        self.play(submission, "The right password, and a message out", "Only the delegate knows the password. The message does not go through it.", &[
+            "EHLO laptop.example", &auth(PASSWORD), "MAIL FROM:<alice@example.com>", "RCPT TO:<friend@elsewhere.example>", "DATA",
+            "From: Alice <alice@example.com>\r\nTo: friend@elsewhere.example\r\nSubject: Out\r\n\r\nHello from a mail client.\r\n.", "QUIT",
+        ]).await?;
+        self.play(mx, "A stranger writes to somebody the delegate knows", "The delegate says 250 to the address, so does the gateway.", &[
+            "EHLO mail.elsewhere.example", "MAIL FROM:<friend@elsewhere.example>", "RCPT TO:<bob@example.com>", "DATA",
+            "From: friend@elsewhere.example\r\nTo: bob@example.com\r\nSubject: In\r\n\r\nHello from the Internet.\r\n.", "QUIT",
+        ]).await?;
+        self.play(mx, "A stranger writes to nobody, then tries to relay", "The delegate says 550 to the first. It is not even asked about the second: that domain is not ours.", &[
+            "EHLO mail.elsewhere.example", "MAIL FROM:<friend@elsewhere.example>", "RCPT TO:<nobody@example.com>", "RCPT TO:<victim@far.example>", "QUIT",
+        ]).await?;
+
+        let arrived =
+            tokio::time::timeout(PATIENCE, self.next_hop.wait(|counters| counters.messages >= 2)).await;
+        writeln!(self.out, "\n== What the next hop has got")?;
+        for message in self.next_hop.messages() {
+            writeln!(self.out)?;
+            for line in message.text().lines() {
+                writeln!(self.out, "   {}", line.trim_end())?;
+            }
+        }
+        let seen = self.delegate.counters();
+        writeln!(
+            self.out,
+            "\nThe delegate was asked {} times about logins and {} times about recipients, and got {} messages.",
+            seen.logins_good + seen.logins_bad,
+            seen.recipients,
+            seen.data_commands + seen.violations
+        )?;
+        if arrived.is_err() {
+            return Err(failed("the messages did not arrive at the next hop".to_owned()));
+        }
+        if !once {
+            let dir = dir.display();
+            writeln!(
+                self.out,
+                "\nIt goes on running. Log in as {USER} with the password \"{PASSWORD}\"; try for example\n"
+            )?;
+            writeln!(self.out, "   swaks --server {mx} --from me@elsewhere.example --to bob@example.com")?;
+            writeln!(
+                self.out,
+                "   swaks --server {submission} --tls --auth-user {USER} --auth-password \"{PASSWORD}\" --from {USER} --to you@far.example"
+            )?;
+            writeln!(self.out, "   vouchsafe trace --data-dir {dir}")?;
+            writeln!(self.out, "\nCtrl-C ends it.")?;
+            self.out.flush()?;
+            tokio::signal::ctrl_c().await?;
+        }
+        Ok(())
+    }
+
     /// One dialogue: each command, the delegate's part in it, the reply.
     async fn play(
-        &self,
+        &mut self,
         to: SocketAddr,
         title: &str,
         meaning: &str,
         commands: &[&str],
-    ) -> Result<(), String> {
-        println!("\n== {title}\n   {meaning}\n");
-        let stream = TcpStream::connect(to).await.map_err(|fault| format!("{to}: {fault}"))?;
-        let (read, mut write) = stream.into_split();
+    ) -> Result<(), Failure> {
+        writeln!(self.out, "\n== {title}\n   {meaning}\n")?;
+        self.delegate.clear_dialogue();
+        let cut = |fault: io::Error| failed(format!("{to}: {fault}"));
+        let (read, mut write) = TcpStream::connect(to).await.map_err(cut)?.into_split();
         let mut read = BufReader::new(read);
-        reply(&mut read).await?;
+        self.reply(&mut read).await?;
         for command in commands {
-            command.lines().for_each(|line| println!("   C: {}", masked(line)));
+            for line in command.lines() {
+                writeln!(self.out, "   C: {}", masked(line))?;
+            }
             self.delegate.clear_dialogue();
-            write.write_all(format!("{command}\r\n").as_bytes()).await.map_err(|fault| fault.to_string())?;
-            let said = read_reply(&mut read).await?;
-            self.delegate.dialogue().iter().for_each(|line: &Line| println!("        D{line}"));
-            said.iter().for_each(|line| println!("   S: {line}"));
+            write.write_all(format!("{command}\r\n").as_bytes()).await.map_err(cut)?;
+            self.reply(&mut read).await?;
+        }
+        Ok(())
+    }
+
+    /// One reply, behind what the delegate had to say about it.
+    async fn reply(&mut self, read: &mut (impl AsyncBufReadExt + Unpin)) -> Result<(), Failure> {
+        let said = read_reply(read).await.map_err(failed)?;
+        for line in self.delegate.dialogue() {
+            writeln!(self.out, "        D{line}")?;
+        }
+        for line in said {
+            writeln!(self.out, "   S: {line}")?;
         }
         Ok(())
     }
@@ -173,11 +224,6 @@ impl Stage<'_> {
 /// A credential is not shown, not even the demo's.
 fn masked(line: &str) -> &str {
     if line.starts_with("AUTH PLAIN ") { "AUTH PLAIN ***" } else { line }
-}
-
-async fn reply(read: &mut (impl AsyncBufReadExt + Unpin)) -> Result<(), String> {
-    read_reply(read).await?.iter().for_each(|line| println!("   S: {line}"));
-    Ok(())
 }
 
 async fn read_reply(read: &mut (impl AsyncBufReadExt + Unpin)) -> Result<Vec<String>, String> {

@@ -40,7 +40,9 @@ async fn run(cli: cli::args::Cli) -> ExitCode {
     let ended = match cli::carry_out(cli).await {
         Ok(None) => Ok(()),
         Ok(Some(Run::Serve(source))) => serve::run(source).await,
-        Ok(Some(Run::Demo(demo))) => demo::run(demo.once).await,
+        Ok(Some(Run::Demo(demo))) => {
+            return demo::run(demo.once).await.map_or_else(|failure| failure.end(), |()| ExitCode::SUCCESS);
+        }
         Err(failure) => return failure.end(),
     };
     match ended {
