@@ -52,6 +52,7 @@ pub fn open_stores(data_dir: &Path, free_space: u64) -> Result<Stores, String> {
 
 /// Runs until a signal says stop.
 pub async fn run(source: Source) -> Result<(), String> {
+    let mut seen = source.changed();
     let reading = source.read().map_err(|faults| faults.join("\n"))?;
     log(&reading.settings.log)?;
     for notice in &reading.notices {
@@ -63,7 +64,6 @@ pub async fn run(source: Source) -> Result<(), String> {
     }
     let stores = open_stores(&settings.data_dir, settings.limits.free_space)?;
     let socket = settings.data_dir.join("control.sock");
-    let mut seen = source.changed();
     let gateway = Gateway::new(settings, stores, Arc::new(TcpDialer::new()), Arc::new(SystemClock::new()));
     let supervisor = Supervisor::new(gateway)?;
     let stopping = |fault: std::io::Error| format!("signals: {fault}");
@@ -76,12 +76,16 @@ pub async fn run(source: Source) -> Result<(), String> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload(&source, &supervisor),
+            _ = hangup.recv() => {
+                // A file that was changed and signalled is read once. Its time is taken before it is read.
+                seen = source.changed();
+                reload(&source, &supervisor);
+            }
             () = tokio::time::sleep(LOOK) => {
                 let now = source.changed();
                 if now != seen && now.is_some() {
-                    reload(&source, &supervisor);
                     seen = now;
+                    reload(&source, &supervisor);
                 }
             }
         }
