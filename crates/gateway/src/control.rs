@@ -134,7 +134,9 @@ impl Control {
             Request::QueueShow { message } => self.show(message).await?,
             Request::QueueAct { filter, action } => {
                 let count = mail.act(filter, action, gateway.clock.now()).await.map_err(words)?;
-                gateway.deliverer.wake();
+                if matches!(action, QueueAction::Retry | QueueAction::Release) {
+                    gateway.deliverer.try_now();
+                }
                 Response::Changed { count }
             }
             Request::UsersList => {

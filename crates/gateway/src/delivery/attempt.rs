@@ -232,9 +232,9 @@ impl<'a> Trial<'a> {
                 let known = wait > Duration::ZERO;
                 let blame = if known { Blame::NextHop } else { Blame::Us };
                 let outcome = outcome::retry(Enhanced(4, 4, 1), words, blame);
+                report.tried = !known || !self.results.is_empty() || !self.skip.is_empty();
                 // Without a next hop in the settings the route is at fault: never bounced.
                 self.all(recipients, &Outcome { route_fault: !known, ..outcome }, None);
-                report.tried = !known || !self.results.is_empty() || !self.skip.is_empty();
                 report.not_before = known.then(|| self.deliverer.deps.clock.now() + wait);
             }
             NoSession::Crowded => {

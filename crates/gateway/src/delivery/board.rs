@@ -355,6 +355,14 @@ impl Board {
         }
     }
 
+    /// Ends every back-off: somebody who may know better wants the next hops tried now.
+    pub fn end_back_offs(&mut self) {
+        self.destinations
+            .values_mut()
+            .flat_map(|d| &mut d.health)
+            .for_each(|hop| hop.until = Tick::default());
+    }
+
     /// A next hop is about to be tried: one that failed before is left alone by the others meanwhile. Ends with
     /// [`reached`](Self::reached) or [`missed`](Self::missed).
     pub fn trying(&mut self, id: DestinationId, hop: usize, now: Tick) {

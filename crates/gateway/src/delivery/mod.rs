@@ -114,8 +114,13 @@ impl Deliverer {
         }
     }
 
-    /// Something became due: call it after an `accept` without claim, after `retry` and `release` by hand, and after
-    /// a change of settings.
+    /// Somebody made mail due by hand: next hops in back-off are tried at once.
+    pub fn try_now(&self) {
+        self.board().end_back_offs();
+        self.wake();
+    }
+
+    /// Something became due: call it after an `accept` without claim, and after a change of settings.
     pub fn wake(&self) {
         self.agenda().ask = true;
         self.bell.notify_one();

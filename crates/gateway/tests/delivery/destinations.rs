@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use vouchsafe_core::ports::StoreFault;
+use vouchsafe_core::ports::{MailStore, QueueAction, QueueFilter, StoreFault};
 
 use super::world::{World, settings};
 
@@ -41,6 +41,41 @@ async fn a_dead_destination_is_tried_by_one_and_at_growing_intervals() {
     assert!((5..60).contains(&tries), "{tries} connections in an hour");
     home.says(|_| None);
     world.until("delivered", 50).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn mail_that_comes_during_a_back_off_waits_for_its_end_only() {
+    let world = World::new("[queue]\nretry = [\"1h\"]");
+    let home = world.hop("home.example");
+    home.down(true);
+    world.send(world.message("a@abroad.example", &["first@home.example"])).await;
+    world.until("deferred", 1).await;
+    world.send(world.message("a@abroad.example", &["second@home.example"])).await;
+    let deferred = world.until("deferred", 2).await;
+    assert_eq!(world.queue().await.iter().map(|row| row.attempts).sum::<u32>(), 1, "{deferred:#?}");
+    home.down(false);
+    let start = world.clock.now();
+    world.until("delivered", 1).await;
+    assert!(world.clock.now().since(start) < SECOND * 20);
+    assert_eq!(home.taken()[0].recipients, ["RCPT TO:<second@home.example>"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_by_hand_waits_for_no_back_off() {
+    let world = World::new("[queue]\nretry = [\"1h\"]");
+    let home = world.hop("home.example");
+    home.down(true);
+    for n in 0..10 {
+        world.send(world.message("a@abroad.example", &[&format!("u{n}@home.example")])).await;
+    }
+    world.until("deferred", 10).await;
+    home.down(false);
+    let start = world.clock.now();
+    let all = QueueFilter::default();
+    assert_eq!(world.store.act(all, QueueAction::Retry, start).await.unwrap(), 10);
+    world.deliverer.try_now();
+    world.until("delivered", 10).await;
+    assert!(world.clock.now().since(start) < SECOND);
 }
 
 #[tokio::test(start_paused = true)]
@@ -211,7 +246,6 @@ async fn at_a_stop_attempts_end_and_the_rest_stays_in_the_store() {
     }
     let taken_before = relay.taken().len();
     let store = world.stop().await;
-    use vouchsafe_core::ports::{MailStore, QueueFilter};
     let left = store.list(QueueFilter::default()).await.unwrap().len();
     assert!(taken_before < 20 && left > 0);
     assert_eq!(relay.taken().len() + left, 20, "what was taken is settled, what was not is kept");
