@@ -39,10 +39,10 @@ impl Smtp {
         self.send(format!("{content}.\r\n").as_bytes())?;
         self.reply()
     }
-    fn send(&mut self, octets: &[u8]) -> io::Result<()> {
+    pub fn send(&mut self, octets: &[u8]) -> io::Result<()> {
         self.stream.get_mut().write_all(octets)
     }
-    fn reply(&mut self) -> io::Result<String> {
+    pub fn reply(&mut self) -> io::Result<String> {
         loop {
             let mut line = String::new();
             if self.stream.read_line(&mut line)? == 0 {
