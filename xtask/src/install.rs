@@ -13,6 +13,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("swaks", "swaks"),
     ("Net::SSLeay", "libnet-ssleay-perl"), // swaks speaks TLS by it
     ("strace", "strace"),
+    ("fail2ban-regex", "fail2ban"), // reads our log with the filter of contrib/
     ("python3", "python3"),
 ];
 

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use vouchsafe_core::Timestamp;
 use vouchsafe_core::envelope::MessageId;
+use vouchsafe_core::guard;
 use vouchsafe_core::ports::{
     Clock, HistoryEvent, QueueAction, QueueFilter, QueueRow, QueueStats, StoreFault,
 };
 use vouchsafe_smtp::{Mailbox, Secret};
 
-use crate::delegate::{Delegate, Tested};
+use crate::delegate::{Delegate, Tested, lock};
 use crate::gateway::Gateway;
 use crate::trace::Line;
 
@@ -44,6 +45,10 @@ pub enum Request {
     VerdictsList { text: String },
     /// Forgets verdicts about an address, an `@domain`, or all (empty), and all that is known of credentials if all.
     VerdictsFlush { what: String },
+    /// What the guard counts, the fullest first.
+    GuardList,
+    /// Forgets what is held against an account (as the delegate is shown it), or an address and its network.
+    GuardLift { what: String },
     /// The newest events whose ids or addresses contain `text`.
     History { text: String, limit: usize },
     /// Live dialogues whose peer, session or text contain `text`; many responses, until the caller hangs up.
@@ -69,6 +74,8 @@ pub enum Response {
     Tested(Tested),
     /// To `VerdictsList`: (delegate, address, the delegate's words).
     Verdicts { rows: Vec<(String, String, String)> },
+    /// To `GuardList`.
+    Guard { rows: Vec<guard::Row> },
     /// To `History`.
     History { events: Vec<HistoryEvent> },
     /// To `Trace`.
@@ -162,6 +169,12 @@ impl Control {
             }
             Request::VerdictsList { text } => self.verdicts(&text),
             Request::VerdictsFlush { what } => self.flush(&what),
+            Request::GuardList => {
+                let budgets = gateway.settings.load().guard;
+                let rows = lock(&gateway.guard).list(&budgets, gateway.clock.tick(), 1000);
+                Response::Guard { rows }
+            }
+            Request::GuardLift { what } => self.lift(&what)?,
             Request::History { text, limit } => {
                 Response::History { events: gateway.stores.history.search(text, limit).await.map_err(words)? }
             }
@@ -237,6 +250,14 @@ impl Control {
             found.into_iter().map(|(address, said)| (name.clone(), address, said))
         });
         Response::Verdicts { rows: rows.collect() }
+    }
+
+    fn lift(&self, what: &str) -> Result<Response, String> {
+        let address = what.parse().ok();
+        match lock(&self.gateway.guard).lift(what, address) {
+            true => Ok(Response::Done),
+            false => Err(format!("nothing is held against {what}; `vouchsafe guard list` shows what is")),
+        }
     }
 
     fn flush(&self, what: &str) -> Response {

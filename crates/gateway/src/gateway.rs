@@ -1,16 +1,19 @@
 //! What all sessions share: settings, store, delegates, users, clocks. Built once by the supervisor's caller.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use vouchsafe_config::Settings;
 use vouchsafe_core::guard::Guard;
-use vouchsafe_core::ports::{GuardStore, History, HistoryEvent, MailStore, SettingsStore, VerdictStore};
+use vouchsafe_core::ports::{
+    Clock, GuardStore, History, HistoryEvent, MailStore, SettingsStore, VerdictStore,
+};
 use vouchsafe_net::client::{Connector, Hello};
 use vouchsafe_net::clock::SystemClock;
 use vouchsafe_net::stream::Dial;
 
-use crate::delegate::{Delegates, Means};
+use crate::delegate::{Delegates, Means, lock};
 use crate::delivery::{self, Deliverer};
 use crate::intake::Budget;
 use crate::lists::Lists;
@@ -137,6 +140,21 @@ impl Gateway {
         self.delegates.restore();
         self.settings.store(Arc::new(settings));
         self.deliverer.wake();
+    }
+
+    /// Whether this client has named too many unknown recipients to be answered now.
+    pub fn guesses_recipients(&self, client: IpAddr) -> bool {
+        let budget = self.settings.load().guard.unknown_recipients;
+        lock(&self.guard).guesses_recipients(client, &budget, self.clock.tick())
+    }
+
+    /// Counts an unknown recipient that this client named.
+    pub fn unknown_recipient(&self, client: IpAddr, session: &str) {
+        let budget = self.settings.load().guard.unknown_recipients;
+        if lock(&self.guard).unknown_recipient(client, &budget, self.clock.tick()) {
+            tracing::warn!(%session, %client, blame = "client",
+                "too many unknown recipients, not answered for now");
+        }
     }
 
     /// Records what happened.

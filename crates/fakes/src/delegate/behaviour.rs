@@ -1,5 +1,6 @@
 //! Whom a delegate knows, how it answers, where it draws its limits; and what it counts.
 
+use super::directory::Directory;
 use super::wording::Wording;
 use crate::fault::Fault;
 use crate::host::Faults;
@@ -54,6 +55,8 @@ pub struct Behaviour {
     pub slow: Duration,
     /// Wrong logins in a connection, after which it is closed.
     pub max_bad_logins: Option<u32>,
+    /// Wrong logins after which an account is locked, cleared by a quiet time, as Active Directory counts.
+    pub lockout: Option<(u32, Duration)>,
     /// Refusals in a connection, after which it is closed.
     pub max_errors: Option<u32>,
     /// Connections from one address; more are greeted with 421.
@@ -86,6 +89,7 @@ impl Behaviour {
             tarpit: Duration::ZERO,
             slow: Duration::from_secs(10),
             max_bad_logins: None,
+            lockout: None,
             max_errors: None,
             max_connections: None,
             max_recipients: None,
@@ -109,6 +113,11 @@ impl Behaviour {
     /// Adds a login.
     pub fn user(mut self, name: &str, password: &str) -> Behaviour {
         self.users.insert(name.to_lowercase(), password.to_owned());
+        self
+    }
+    /// Locks an account after so many wrong logins, until none came for `quiet`.
+    pub fn lockout(mut self, failures: u32, quiet: Duration) -> Behaviour {
+        self.lockout = Some((failures, quiet));
         self
     }
     /// Adds a recipient that exists, and its domain.
@@ -152,6 +161,11 @@ pub struct Counters {
     pub logins_good: u64,
     /// Logins refused with 535.
     pub logins_bad: u64,
+    /// Accounts that were locked.
+    pub locked: u64,
+    /// The most wrong logins of one account within any 30 minutes; a right one begins anew.
+    pub bad_in_30_minutes: usize,
+    pub(super) directory: Directory,
     /// A password seen outside TLS although TLS is offered.
     pub logins_in_clear: u64,
     /// MAIL commands.

@@ -5,6 +5,7 @@
 
 mod auth;
 mod behaviour;
+mod directory;
 mod session;
 #[cfg(test)]
 mod tests;

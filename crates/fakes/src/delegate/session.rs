@@ -202,10 +202,14 @@ impl Session {
                 return self.refuse(behaviour, &reply).await;
             }
         }
-        let right =
+        let known =
             behaviour.users.get(&name.to_lowercase()).is_some_and(|known| known.as_bytes() == password);
+        let right = known && !self.is_locked(behaviour, &name);
         if right {
-            self.talk.host.count(|counters| counters.logins_good += 1);
+            self.talk.host.count(|counters| {
+                counters.logins_good += 1;
+                counters.directory.succeeded(&name);
+            });
             self.user = Some(name);
             return Ok(self.talk.say("235 2.7.0 Authentication successful"));
         }
@@ -216,13 +220,27 @@ impl Session {
                 return Ok(Flow::Cut);
             }
         }
-        self.talk.host.count(|counters| counters.logins_bad += 1);
+        self.talk.host.count(|counters| {
+            counters.logins_bad += 1;
+            if let Some(lockout) = behaviour.lockout {
+                let (locked, recent) = counters.directory.failed(&name, lockout);
+                counters.locked += u64::from(locked);
+                counters.bad_in_30_minutes = counters.bad_in_30_minutes.max(recent);
+            }
+        });
         self.bad_logins += 1;
         let flow = self.refuse(behaviour, behaviour.wording.wrong_login()).await?;
         if flow == Flow::On && behaviour.max_bad_logins.is_some_and(|max| self.bad_logins >= max) {
             return Ok(self.limit(behaviour));
         }
         Ok(flow)
+    }
+
+    fn is_locked(&self, behaviour: &Behaviour, name: &str) -> bool {
+        let Some(lockout) = behaviour.lockout else { return false };
+        let mut locked = false;
+        self.talk.host.count(|counters| locked = counters.directory.is_locked(name, lockout));
+        locked
     }
 
     async fn mail(&mut self, argument: &str) -> io::Result<Flow> {

@@ -1,7 +1,9 @@
 //! Questions about logins: credential cache, guard, then a fresh session each. Single-use: one success ends a session's
 //! usefulness for other users (RFC 4954 §4).
 //!
-//! Never keeps a password: only a keyed digest, in memory, with a key made at start (promise 4).
+//! Never keeps a password: only a keyed digest, in memory, with a key made at start (promise 4). A refusal that the
+//! delegate was not asked about takes as long as one of its own, so that time does not tell which it was; it holds no
+//! place. Proof: `tests/guard.rs`.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -26,6 +28,8 @@ use super::{Means, lock};
 const CACHED: usize = 100_000;
 /// Longest wait for one reply: Exchange answers a wrong password after 5 s.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest that a refusal of our own is held back: above Exchange's tarpit.
+const HELD_BACK: Duration = Duration::from_secs(6);
 
 type Fingerprint = [u8; 32];
 
@@ -45,12 +49,18 @@ struct State {
     cache: Bounded<Fingerprint, (Verdict, Tick)>,
     flights: HashMap<Fingerprint, Vec<oneshot::Sender<Verdict>>>,
     breaker: Breaker,
+    /// How long the delegate takes to refuse, averaged over its last few refusals.
+    refusal: Duration,
 }
 
 impl Logins {
     pub(super) fn new(settings: settings::Delegate, means: Means) -> Logins {
-        let state =
-            State { cache: Bounded::new(CACHED), flights: HashMap::new(), breaker: Breaker::default() };
+        let state = State {
+            cache: Bounded::new(CACHED),
+            flights: HashMap::new(),
+            breaker: Breaker::default(),
+            refusal: Duration::ZERO,
+        };
         Logins {
             shared: Arc::new(Shared {
                 places: Semaphore::new(settings.auth_sessions.max(1)),
@@ -76,7 +86,10 @@ impl Logins {
         let name = &self.shared.settings.name;
         let account = self.shared.settings.login_name.map(login);
         let waiting = match self.shared.look_up(account, password, client, session) {
-            Ok(verdict) => return verdict,
+            Ok(Known { verdict, held_back }) => {
+                tokio::time::sleep(held_back.min(self.shared.settings.deadline)).await;
+                return verdict;
+            }
             Err(waiting) => waiting,
         };
         let late =
@@ -89,6 +102,18 @@ impl Logins {
     }
 }
 
+/// An answer of our own, and how long it is held back.
+struct Known {
+    verdict: Verdict,
+    held_back: Duration,
+}
+
+impl Known {
+    fn at_once(verdict: Verdict) -> Known {
+        Known { verdict, held_back: Duration::ZERO }
+    }
+}
+
 impl Shared {
     fn look_up(
         self: &Arc<Self>,
@@ -96,14 +121,16 @@ impl Shared {
         password: &Secret,
         client: Option<IpAddr>,
         session: &str,
-    ) -> Result<Verdict, oneshot::Receiver<Verdict>> {
+    ) -> Result<Known, oneshot::Receiver<Verdict>> {
         let print = self.fingerprint(&account, password);
         let now = self.means.clock.tick();
         let mut state = lock(&self.state);
+        let refusal = state.refusal.min(HELD_BACK);
         if let Some((verdict, until)) = state.cache.get_mut(&print)
             && now < *until
         {
-            return Ok(verdict.clone());
+            let held_back = if matches!(verdict, Verdict::Accept(_)) { Duration::ZERO } else { refusal };
+            return Ok(Known { verdict: verdict.clone(), held_back });
         }
         let (tell, waiting) = oneshot::channel();
         if let Some(waiters) = state.flights.get_mut(&print) {
@@ -113,20 +140,15 @@ impl Shared {
         let name = &self.settings.name;
         if !state.breaker.allows(now) {
             let cause = format!("delegate {name}: unreachable, tried again shortly");
-            return Ok(Verdict::Unavailable { cause, alert: false });
+            return Ok(Known::at_once(Verdict::Unavailable { cause, alert: false }));
         }
         // Promise 6: charged before anything leaves us.
         let budgets = self.means.settings.load().guard;
         let charge = match lock(&self.means.guard).charge(&account, client, &budgets, now) {
             Ok(charge) => charge,
             Err(over) => {
-                let who = match over {
-                    Over::Account => format!("account {account}"),
-                    Over::Client => format!("client {}", client.map_or(String::new(), |ip| ip.to_string())),
-                };
-                let cause =
-                    format!("{who}: too many failed logins, not passed on to delegate {name} for now");
-                return Ok(Verdict::Unavailable { cause, alert: false });
+                drop(state);
+                return Ok(Known { verdict: self.over(over, &account, client, session), held_back: refusal });
             }
         };
         state.flights.insert(print, vec![tell]);
@@ -139,11 +161,27 @@ impl Shared {
         Err(waiting)
     }
 
+    /// Over budget: not asked. fail2ban may ban a client that goes on guessing, never one whose account others guess at.
+    fn over(&self, over: Over, account: &str, client: Option<IpAddr>, session: &str) -> Verdict {
+        let client = client.map_or_else(|| "-".to_owned(), |client| client.to_string());
+        let who = match over {
+            Over::Account => format!("account {account}"),
+            Over::Client => {
+                tracing::info!(%session, %client, login = %account, blame = "client", "login refused, over budget");
+                format!("client {client}")
+            }
+        };
+        let name = &self.settings.name;
+        let cause = format!("{who}: too many failed logins, not passed on to delegate {name} for now");
+        Verdict::Unavailable { cause, alert: false }
+    }
+
     /// Asks, with failover on Unavailable only: a clear no is final, and no second form of the name is ever tried.
     async fn ask_delegate(&self, account: &str, password: &Secret, charge: Charge, session: &str) -> Verdict {
         let Ok(_place) = self.places.acquire().await else {
             return Verdict::Unavailable { cause: "shut down".to_owned(), alert: false };
         };
+        let begun = self.means.clock.tick();
         let mut ended = Ended::NotSent;
         let mut last = Verdict::Unavailable { cause: "no AUTH endpoint".to_owned(), alert: true };
         for index in 0..self.settings.auth.len() {
@@ -161,6 +199,10 @@ impl Shared {
         let now = self.means.clock.tick();
         lock(&self.means.guard).settle(charge, ended, now);
         let mut state = lock(&self.state);
+        if matches!(last, Verdict::Reject { .. }) {
+            let took = now.since(begun);
+            state.refusal = if state.refusal.is_zero() { took } else { (state.refusal * 7 + took) / 8 };
+        }
         match ended {
             Ended::NotSent => {
                 state.breaker.failed(now);

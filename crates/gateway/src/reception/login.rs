@@ -83,7 +83,7 @@ impl Session {
             return malformed();
         }
         let (gateway, settings) = (Arc::clone(&self.gateway), self.gateway.settings.load_full());
-        let client = self.client().filter(|_| !self.is_trusted());
+        let client = self.counted_client();
         let session = self.id.clone();
         Box::pin(stream::once(Box::pin(async move {
             let verdict = sources::login(&gateway, &settings, &login, &password, client, &session).await;

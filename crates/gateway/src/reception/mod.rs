@@ -118,6 +118,12 @@ impl Session {
             && self.client().is_some_and(|client| policy::in_networks(client, networks))
     }
 
+    /// The client as the guard counts it: `None` for trusted networks, on any listener.
+    fn counted_client(&self) -> Option<IpAddr> {
+        let networks = &self.settings.relay.trusted_networks;
+        self.client().filter(|client| !policy::in_networks(*client, networks))
+    }
+
     fn known_sender(&self) -> bool {
         self.login.is_some() || self.is_trusted()
     }
@@ -179,6 +185,7 @@ impl Session {
             open_relay: settings.relay.open_relay,
         };
         let (gateway, session) = (Arc::clone(&self.gateway), self.id.clone());
+        let counted = self.counted_client().filter(|_| self.login.is_none());
         async move {
             let accepted = settings.domain(to.mailbox.domain());
             let outcome = match policy::decide(&client, accepted.map(|domain| domain.name.as_str())) {
@@ -186,9 +193,19 @@ impl Session {
                 Decision::Permit(permit) => Ok(permit),
                 Decision::RelayDenied => Err(relay_denied()),
                 Decision::Ask(ask) => match accepted {
+                    Some(_) if counted.is_some_and(|client| gateway.guesses_recipients(client)) => {
+                        Err(too_many_unknown())
+                    }
                     Some(domain) => match sources::recipient(&gateway, domain, &to.mailbox, &session).await {
                         Verdict::Accept(_) => Ok(ask.accept()),
-                        verdict => Err(refused(&to.mailbox, verdict)),
+                        verdict => {
+                            // A full mailbox is no guess.
+                            let unknown = matches!(verdict, Verdict::Reject { .. }) && !verdict.is_brief();
+                            if let Some(client) = counted.filter(|_| unknown) {
+                                gateway.unknown_recipient(client, &session);
+                            }
+                            Err(refused(&to.mailbox, verdict))
+                        }
                     },
                     None => Err(relay_denied()),
                 },
@@ -275,6 +292,15 @@ fn relay_denied() -> Refusal {
         reply: Reply::new(550, (5, 7, 1), "Relaying denied"),
         blame: "client",
         detail: "not an accepted domain, not logged in, not in a trusted network".to_owned(),
+    }
+}
+
+/// Promise 6: a client that guesses at recipients is not helped to.
+fn too_many_unknown() -> Refusal {
+    Refusal {
+        reply: Reply::new(450, (4, 7, 1), "Too many unknown recipients, try again later"),
+        blame: "client",
+        detail: "over guard.unknown_recipients, no source was asked".to_owned(),
     }
 }
 

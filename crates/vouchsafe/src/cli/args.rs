@@ -53,6 +53,9 @@ pub enum Command {
     Delegate(DelegateCommand),
     /// Look at a mail server: what it is, what it can be asked, what to change there and set here.
     Doctor(DoctorArgs),
+    /// Who has guessed too often at passwords and recipients.
+    #[command(subcommand)]
+    Guard(GuardCommand),
     /// Follow the dialogues of the running gateway; secrets are masked.
     Trace(TraceArgs),
     /// What became of a message, a sender, a recipient: newest first.
@@ -266,6 +269,19 @@ pub struct DoctorArgs {
     pub apply: bool,
 }
 
+/// `guard`
+#[derive(Debug, Subcommand)]
+pub enum GuardCommand {
+    /// What is counted against accounts, addresses and networks, the fullest first.
+    List,
+    /// Forget what is held against an account or an address, so that it is asked about again.
+    Lift {
+        /// Account, as the list shows it, or client address; an address takes its network along.
+        #[arg(value_name = "ACCOUNT|ADDRESS")]
+        what: String,
+    },
+}
+
 /// `trace`
 #[derive(Clone, Debug, Args)]
 pub struct TraceArgs {
@@ -334,6 +350,8 @@ mod tests {
             "doctor mail.example.com --login alice --known alice@example.com",
             "doctor mail.example.com --name main --apply --config f.toml",
             "doctor --next-hop filter.example.com:26 --json",
+            "guard list --json",
+            "guard lift 192.0.2.7",
             "trace --only delegate",
             "trace 192.0.2.7",
             "history alice --limit 5",

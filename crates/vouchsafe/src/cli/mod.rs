@@ -9,6 +9,7 @@ pub mod delegate;
 pub mod doctor;
 pub mod failure;
 pub mod generated;
+pub mod guard;
 pub mod history;
 pub mod load;
 pub mod output;
@@ -49,6 +50,7 @@ pub async fn carry_out(cli: args::Cli) -> Result<Option<Run>, Failure> {
         Command::Users(command) => users::run(&place, command, out).await?,
         Command::Delegate(command) => delegate::run(&place, command, out).await?,
         Command::Doctor(args) => doctor::run(&place, args, out).await?,
+        Command::Guard(command) => guard::run(&place, command, out).await?,
         Command::Trace(args) => trace::run(&place, args, out).await?,
         Command::History(args) => history::run(&place, args, out).await?,
         Command::Status => status::run(&place, out).await?,

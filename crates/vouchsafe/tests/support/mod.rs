@@ -118,7 +118,7 @@ impl Gateway {
         gateway.listeners = gateway.log.wait("the gateway to be ready", |lines| {
             lines
                 .iter()
-                .any(|line| line.trim_end().ends_with("ready"))
+                .any(|line| line.trim_end().ends_with("ready") || line.contains("\"message\":\"ready\""))
                 .then(|| lines.iter().filter_map(|line| listening(line)).collect())
         });
         gateway
