@@ -15,6 +15,9 @@ use crate::verdict::Verdict;
 /// After a first "no" to an address that has a live yes, the address is asked again this much later.
 pub const SECOND_LOOK: Duration = Duration::from_secs(600);
 
+/// A yes that lives no longer than this was said while its domain accepted every address: it proves nothing.
+const UNPROVEN: Duration = Duration::from_secs(3600);
+
 /// How long verdicts live (`delegate.NAME.verdicts`).
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
@@ -199,6 +202,16 @@ impl VerdictCache {
         before - self.yes.len() - self.no.len()
     }
 
+    /// Addresses that contain `text` and exist as far as is known: a yes that is live, undoubted, and was not said by
+    /// a domain that accepted every address.
+    pub fn known_good(&self, text: &str, times: &Times, now: Tick) -> Vec<String> {
+        let text = text.to_lowercase();
+        let least = if times.yes > UNPROVEN { UNPROVEN } else { Duration::ZERO };
+        let good =
+            |key: &str, entry: &Yes| key.contains(&text) && !entry.doubted && entry.until.since(now) > least;
+        self.yes.iter().filter(|(key, entry)| good(key, entry)).map(|(key, _)| key.to_string()).collect()
+    }
+
     /// Entries that contain `text`: (address, verdict), at most `limit`.
     pub fn search(&self, text: &str, limit: usize) -> Vec<(String, String)> {
         let text = text.to_lowercase();
@@ -248,6 +261,22 @@ mod tests {
         assert_eq!(cache.get("a@x", later), Lookup::Fresh(yes()));
         assert_eq!(cache.get("a@x", later + HOUR), Lookup::Stale(yes()));
         assert_eq!(cache.get("a@x", Tick(0) + TIMES.yes), Lookup::Missing);
+    }
+
+    #[test]
+    fn known_good_are_live_undoubted_and_not_of_a_domain_that_accepts_all() {
+        let mut cache = VerdictCache::new(100);
+        for address in ["a@x", "doubted@x", "b@all", "c@y"] {
+            cache.put(address, &yes(), &TIMES, Tick(0));
+        }
+        cache.put("doubted@x", &no(), &TIMES, Tick(0));
+        cache.put("no@x", &no(), &TIMES, Tick(0));
+        cache.distrust("all", Tick(0), HOUR, &TIMES, Tick(0));
+        let mut good = cache.known_good("", &TIMES, Tick(0));
+        good.sort_unstable();
+        assert_eq!(good, ["a@x", "c@y"]);
+        assert_eq!(cache.known_good("@X", &TIMES, Tick(0)), ["a@x"]);
+        assert!(cache.known_good("", &TIMES, Tick(0) + TIMES.yes).is_empty());
     }
 
     #[test]

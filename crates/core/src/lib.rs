@@ -5,6 +5,7 @@
 pub mod bounded;
 pub mod breaker;
 pub mod cache;
+pub mod directory;
 pub mod doctor;
 pub mod dsn;
 pub mod endpoint;

@@ -43,6 +43,8 @@ pub enum Request {
     TestLogin { delegate: Option<String>, login: String, password: String },
     /// Cached verdicts about addresses that contain `text`.
     VerdictsList { text: String },
+    /// Addresses that contain `text` and exist, as far as the delegates said so for good: for a recipient list.
+    VerdictsExport { text: String },
     /// Forgets verdicts about an address, an `@domain`, or all (empty), and all that is known of credentials if all.
     VerdictsFlush { what: String },
     /// What the guard counts, the fullest first.
@@ -76,6 +78,8 @@ pub enum Response {
     Verdicts { rows: Vec<(String, String, String)> },
     /// To `GuardList`.
     Guard { rows: Vec<guard::Row> },
+    /// To `VerdictsExport`: sorted, each once.
+    Addresses { addresses: Vec<String> },
     /// To `History`.
     History { events: Vec<HistoryEvent> },
     /// To `Trace`.
@@ -168,6 +172,14 @@ impl Control {
                 Response::Tested(self.delegate(delegate)?.test_login(&login, &password).await)
             }
             Request::VerdictsList { text } => self.verdicts(&text),
+            Request::VerdictsExport { text } => {
+                let all = gateway.delegates.all();
+                let mut addresses: Vec<String> =
+                    all.values().flat_map(|delegate| delegate.known_good(&text)).collect();
+                addresses.sort_unstable();
+                addresses.dedup();
+                Response::Addresses { addresses }
+            }
             Request::VerdictsFlush { what } => self.flush(&what),
             Request::GuardList => {
                 let budgets = gateway.settings.load().guard;

@@ -92,6 +92,10 @@ impl Delegate {
     pub fn verdicts(&self, text: &str, limit: usize) -> Vec<(String, String)> {
         self.recipients.search(text, limit)
     }
+    /// Addresses that contain `text` and exist, as far as the delegate said so for good.
+    pub fn known_good(&self, text: &str) -> Vec<String> {
+        self.recipients.known_good(text)
+    }
     /// Forgets what is known of credentials.
     pub fn flush_credentials(&self) {
         self.logins.flush();

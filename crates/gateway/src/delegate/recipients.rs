@@ -157,6 +157,11 @@ impl Recipients {
         lock(&self.shared.state).cache.search(text, limit)
     }
 
+    pub(super) fn known_good(&self, text: &str) -> Vec<String> {
+        let now = self.shared.means.clock.tick();
+        lock(&self.shared.state).cache.known_good(text, &self.shared.times, now)
+    }
+
     pub(super) fn is_open(&self) -> bool {
         lock(&self.shared.state).breaker.is_open()
     }

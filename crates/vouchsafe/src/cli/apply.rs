@@ -2,13 +2,12 @@
 //! what would not pass `check` is not written at all.
 
 use std::fs;
-use std::io;
-use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 
 use toml_edit::{DocumentMut, Item, Table, TableLike};
 
 use super::failure::Failure;
+use super::file;
 use super::load::plain;
 use crate::lookup::Machine;
 
@@ -37,7 +36,7 @@ pub fn delegate(path: &Path, name: &str, lines: &str) -> Result<(), Failure> {
             "mend it, or paste the settings by hand",
         ));
     }
-    replace(path, &text).map_err(|fault| {
+    file::replace(path, &text).map_err(|fault| {
         Failure::refused(
             format!("{} cannot be written: {}", path.display(), plain(&fault)),
             "paste the settings by hand",
@@ -74,26 +73,6 @@ fn with_delegate(mut document: DocumentMut, name: &str, lines: &str) -> Option<S
     });
     parent.as_table_mut()?.insert(name, Item::Table(made));
     Some(document.to_string())
-}
-
-/// A running gateway that looks at the file sees the old one or the new one, never a part.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    // A link stays a link.
-    let path = path.canonicalize()?;
-    let before = fs::metadata(&path)?;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let beside = path.with_file_name(name);
-    let written = fs::write(&beside, text)
-        .and_then(|()| fs::set_permissions(&beside, before.permissions()))
-        .and_then(|()| chown(&beside, Some(before.uid()), Some(before.gid())))
-        .and_then(|()| fs::File::open(&beside)?.sync_all())
-        .and_then(|()| fs::rename(&beside, &path));
-    if written.is_err() {
-        // What is half written is no use to anyone.
-        let _ = fs::remove_file(&beside);
-    }
-    written
 }
 
 #[cfg(test)]

@@ -48,6 +48,9 @@ pub enum Command {
     /// Local users.
     #[command(subcommand)]
     Users(UsersCommand),
+    /// Recipient lists in files (list:FILE).
+    #[command(subcommand)]
+    Recipients(RecipientsCommand),
     /// The servers that are asked.
     #[command(subcommand)]
     Delegate(DelegateCommand),
@@ -189,6 +192,23 @@ pub enum UsersCommand {
     },
 }
 
+/// `recipients`
+#[derive(Debug, Subcommand)]
+pub enum RecipientsCommand {
+    /// Make a list of the addresses in a directory's export.
+    Import {
+        /// CSV with a column mail, proxyAddresses or the like, LDIF, or one address a line.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The list that is written.
+        #[arg(long, value_name = "LIST")]
+        to: PathBuf,
+        /// Write over a list that is there.
+        #[arg(long)]
+        replace: bool,
+    },
+}
+
 /// `delegate`
 #[derive(Debug, Subcommand)]
 pub enum DelegateCommand {
@@ -200,6 +220,9 @@ pub enum DelegateCommand {
         /// Only addresses that hold this text.
         #[arg(default_value = "", hide_default_value = true)]
         search: String,
+        /// Only addresses that exist, as a recipient list (list:FILE).
+        #[arg(long)]
+        export: bool,
     },
     /// Make the running gateway ask again.
     #[command(group = clap::ArgGroup::new("flushed").required(true).multiple(false))]
@@ -345,6 +368,8 @@ mod tests {
             "delegate test login alice",
             "delegate test recipient a@example.com --host h:2525",
             "delegate verdicts example.com",
+            "delegate verdicts --export @example.com",
+            "recipients import users.csv --to /etc/vouchsafe/recipients --replace",
             "delegate flush @example.com",
             "delegate flush --all",
             "doctor mail.example.com --login alice --known alice@example.com",
@@ -374,6 +399,7 @@ mod tests {
             "delegate flush",
             "queue retry 0190 --all",
             "doctor",
+            "recipients import users.csv",
             "doctor mail.example.com --next-hop filter.example.com",
             "doctor --next-hop filter.example.com --apply",
             "serve --config f --delegate h",

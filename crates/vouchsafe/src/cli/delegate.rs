@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use vouchsafe_config::Settings;
+use vouchsafe_core::directory;
 use vouchsafe_gateway::control::{Request, Response};
 use vouchsafe_gateway::delegate::Tested;
 
@@ -26,7 +27,18 @@ pub async fn run(place: &Place, command: DelegateCommand, out: &mut Output<'_>) 
             let request = Request::TestRecipient { delegate: asked.delegate, address };
             test(ask::storeless(settings, asked.host.is_none(), request).await?, out)
         }
-        DelegateCommand::Verdicts { search } => {
+        DelegateCommand::Verdicts { search, export: true } => {
+            let mut line = ask::running(place).await?;
+            match ask::answered(line.ask(&Request::VerdictsExport { text: search }).await)? {
+                Response::Addresses { addresses } => {
+                    let about = "addresses that the delegates took";
+                    let text = || directory::list(addresses.iter().map(String::as_str), about);
+                    Ok(out.give(text, || json!(addresses))?)
+                }
+                _ => Err(ask::unexpected()),
+            }
+        }
+        DelegateCommand::Verdicts { search, export: false } => {
             let mut line = ask::running(place).await?;
             match ask::answered(line.ask(&Request::VerdictsList { text: search }).await)? {
                 Response::Verdicts { rows } => {

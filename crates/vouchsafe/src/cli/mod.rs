@@ -8,6 +8,7 @@ pub mod check;
 pub mod delegate;
 pub mod doctor;
 pub mod failure;
+pub mod file;
 pub mod generated;
 pub mod guard;
 pub mod history;
@@ -15,6 +16,7 @@ pub mod load;
 pub mod output;
 pub mod password;
 pub mod queue;
+pub mod recipients;
 pub mod settings;
 pub mod status;
 pub mod trace;
@@ -49,6 +51,7 @@ pub async fn carry_out(cli: args::Cli) -> Result<Option<Run>, Failure> {
         Command::Queue(command) => queue::run(&place, command, out).await?,
         Command::Users(command) => users::run(&place, command, out).await?,
         Command::Delegate(command) => delegate::run(&place, command, out).await?,
+        Command::Recipients(command) => recipients::run(command, out)?,
         Command::Doctor(args) => doctor::run(&place, args, out).await?,
         Command::Guard(command) => guard::run(&place, command, out).await?,
         Command::Trace(args) => trace::run(&place, args, out).await?,
