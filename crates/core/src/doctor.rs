@@ -2,7 +2,8 @@
 //! paste here (DESIGN section 4). Pure: what was seen is an argument; the asking is `vouchsafe_gateway::doctor`'s.
 //!
 //! Never says that something works which was not seen working: what no answer proves is told as not proven.
-//! Proof: the tests of this folder's files, and whole reports in `crates/gateway/tests/doctor/`.
+//! Proof: whole reports in `crates/gateway/tests/doctor/`, one a product or fault; real Postfix in
+//! `crates/vouchsafe/tests/doctor.rs`.
 
 mod advice;
 mod findings;
@@ -298,4 +299,104 @@ fn shown_if_any<S: Serializer>(reply: &Option<Reply>, to: S) -> Result<S::Ok, S:
 
 fn word<S: Serializer>(phase: &Phase, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(phase.word())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tls(unverified: Option<&str>) -> TlsSeen {
+        TlsSeen {
+            implicit: false,
+            version: "TLSv1_3".to_owned(),
+            unverified: unverified.map(str::to_owned),
+            pin: "pin:sha256/KEY".to_owned(),
+            names: Vec::new(),
+            expires: None,
+        }
+    }
+
+    fn seen(port: u16, offers: &str, answers: &[(About, Reply)], tls: Option<TlsSeen>) -> Seen {
+        let hello: Vec<String> = ["mail.example.com", offers].map(str::to_owned).into();
+        let answer =
+            |(about, said): &(About, Reply)| Answer { about: *about, said: said.clone(), milliseconds: 0 };
+        Seen {
+            port,
+            banner: Some("220 mail.example.com ESMTP".to_owned()),
+            hello_tls: if tls.is_some() { hello.clone() } else { Vec::new() },
+            hello: if tls.is_some() { Vec::new() } else { hello },
+            tls,
+            answers: answers.iter().map(answer).collect(),
+            ..Seen::default()
+        }
+    }
+
+    fn report(host: &str, ports: Vec<Seen>) -> Report {
+        let examined = Examined {
+            host: host.to_owned(),
+            role: Role::Delegate,
+            known: Some("bob@example.com".to_owned()),
+            made_up: Some("nobody@example.com".to_owned()),
+            foreign: "postmaster@example.org".to_owned(),
+            our_name: "gw.example.net".to_owned(),
+            our_address: None,
+            ports,
+            login: None,
+        };
+        diagnose(examined, "office")
+    }
+
+    fn yes() -> Reply {
+        Reply::new(250, (2, 1, 5), "Ok")
+    }
+    fn no() -> Reply {
+        Reply::new(550, (5, 1, 1), "User unknown")
+    }
+
+    fn checking(tls: Option<TlsSeen>) -> Seen {
+        let denied = Reply::new(554, (5, 7, 1), "Relay access denied");
+        seen(25, "SIZE", &[(About::Known, yes()), (About::MadeUp, no()), (About::Foreign, denied)], tls)
+    }
+
+    #[test]
+    fn one_line_is_enough_where_everything_verifies() {
+        let good = vec![seen(587, "AUTH PLAIN", &[], Some(tls(None))), checking(Some(tls(None)))];
+        let report = report("mail.example.com", good);
+        assert_eq!(report.settings.as_deref(), Some("[delegate.office]\nhost = \"mail.example.com\"\n"));
+        assert!(report.good, "{report}");
+    }
+
+    #[test]
+    fn a_password_is_pinned_where_an_address_goes_to_whoever_answers() {
+        let why = Some("it has expired");
+        let ports = vec![seen(465, "AUTH LOGIN", &[], Some(tls(why))), checking(None)];
+        let expected = "[delegate.office]\n\
+            auth       = { host = \"[2001:db8::25]:465\", tls = \"pin:sha256/KEY\" }\n\
+            recipients = { host = \"[2001:db8::25]:25\", tls = \"opportunistic\" }\n";
+        assert_eq!(report("2001:db8::25", ports).settings.as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn answers_that_are_no_answers_are_told_apart() {
+        let blocked = Reply::new(554, (5, 7, 1), "Client host blocked");
+        let later = Reply::new(450, (4, 2, 0), "Greylisted");
+        for (answers, words) in [
+            (vec![(About::Known, no()), (About::MadeUp, no())], "refuses the known address bob@example.com"),
+            (vec![(About::Known, blocked)], "refuses us, not the recipient: 554 5.7.1 Client host blocked"),
+            (vec![(About::Known, later)], "puts the question off: 450 4.2.0 Greylisted"),
+        ] {
+            let report = report("mail.example.com", vec![seen(25, "SIZE", &answers, None)]);
+            let told = report.findings.iter().find(|finding| finding.what.contains(words));
+            assert_eq!(told.map(|finding| finding.grade), Some(Grade::Change), "{words}\n{report}");
+            assert_eq!(report.settings, None);
+        }
+    }
+
+    #[test]
+    fn a_foreign_domain_refused_in_other_words_proves_nothing() {
+        let odd = Reply::new(550, (5, 1, 2), "Domain does not exist");
+        let answers = [(About::Known, yes()), (About::MadeUp, no()), (About::Foreign, odd)];
+        let report = report("mail.example.com", vec![seen(25, "SIZE", &answers, None)]);
+        assert!(report.findings.iter().any(|finding| finding.what.contains("is not proven")), "{report}");
+    }
 }

@@ -204,7 +204,8 @@ fn checked(examined: &Examined, seen: &Seen, product: Product) -> Vec<Finding> {
         Some(_) => "takes the known address and refuses the made-up one",
         None => "refuses a made-up address (none that exists was given: --known proves that side too)",
     };
-    let what = format!("Recipients can be asked on port {}: it {known}, in reply to RCPT.", seen.port);
+    let hub = if product == Product::Exchange { ", as the hub transport does" } else { "" };
+    let what = format!("Recipients can be asked on port {}: it {known}, in reply to RCPT{hub}.", seen.port);
     let mut found = vec![Finding::new(Grade::Good, what)];
     if tarpit >= HELD_BACK {
         let seconds = tarpit.as_secs_f64();
@@ -241,7 +242,9 @@ fn unchecked(examined: &Examined, seen: &Seen, product: Product) -> Option<Findi
             (Grade::Change, what)
         }
         Checking::WantsLogin(said) => {
-            let what = format!("Port {port} talks of recipients only after a login: {}.", quoted(&said));
+            let client = if product == Product::Exchange { ", as the client front end does" } else { "" };
+            let what =
+                format!("Port {port} talks of recipients only after a login{client}: {}.", quoted(&said));
             (Grade::Note, what)
         }
         Checking::KnownRefused(said) => {

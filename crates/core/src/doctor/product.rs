@@ -49,9 +49,10 @@ impl fmt::Display for Product {
 }
 
 /// Words that betray a product, most telling first.
-const SIGNS: [(&str, Product); 17] = [
+const SIGNS: [(&str, Product); 18] = [
     ("mail.protection.outlook.com", Product::Microsoft365),
     (".outlook.com microsoft", Product::Microsoft365),
+    ("outlook.office365.com microsoft", Product::Microsoft365),
     ("access denied. as(", Product::Microsoft365),
     ("microsoft esmtp mail service", Product::Exchange),
     ("x-anonymoustls", Product::Exchange),
