@@ -2,7 +2,7 @@
 //!
 //! What a crash loses of them is a few seconds of counters, and verdicts that are asked anew. Ticks end here: what is
 //! kept has wall times, made from ages at the moment of writing.
-//! Proof: `crates/gateway/tests/guard.rs`, `transcripts/e2e/verdicts_*`.
+//! Proof: `crates/gateway/tests/guard.rs`.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! The guard before a delegate that keeps Active Directory's counter, in one process on a clock that stands still until
 //! told: a day of guesses, a restart in the middle, and the account's owner in between (DESIGN section 4, FACTS section 2).
+//! And what else is known after a restart.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -245,6 +246,28 @@ fn a_charge_outlives_a_restart() {
         sleep(MINUTE * 36).await;
         let (client, name, password) = guess(4);
         assert!(world.login(&client, name, &password).await.starts_with("535"));
+    });
+}
+
+#[test]
+fn an_accepted_recipient_outlives_a_restart_and_an_outage() {
+    run(async {
+        let mut world = World::new().await;
+        let ask = async |world: &World| {
+            let mut stream = world.connect("mx", "192.0.2.66");
+            reply(&mut stream).await;
+            say(&mut stream, "EHLO client.example").await;
+            say(&mut stream, "MAIL FROM:<a@elsewhere.example>").await;
+            say(&mut stream, "RCPT TO:<bob@example.com>").await
+        };
+        assert!(ask(&world).await.starts_with("250"));
+        world.restart().await;
+        world.delegate.set_down(true);
+        sleep(MINUTE).await;
+        assert!(ask(&world).await.starts_with("250"));
+        // Past the 7 days that a yes is good for.
+        sleep(MINUTE * 60 * 24 * 7).await;
+        assert!(ask(&world).await.starts_with("451"));
     });
 }
 

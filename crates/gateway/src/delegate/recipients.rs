@@ -1,7 +1,8 @@
 //! Questions about recipients: cache, single flight, a queue, and few kept sessions that take it in batches.
 //!
 //! A batch is never larger than the refusals its session has left (Exchange closes at 5 errors: 4 are used); answers
-//! are used one by one as they come. A session that fails is closed, never continued.
+//! are used one by one as they come. A session that fails is closed, never continued. What a yes is worth where every
+//! address is accepted stands in `core::catch_all` and in [`Shared::keep`].
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -10,9 +11,11 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 use vouchsafe_config as settings;
+use vouchsafe_config::CatchAll;
 use vouchsafe_core::Endpoint;
 use vouchsafe_core::breaker::Breaker;
 use vouchsafe_core::cache::{Kept as KeptYes, Lookup, Times, VerdictCache};
+use vouchsafe_core::catch_all::{self, Domains, Turn};
 use vouchsafe_core::ports::{Clock, KeptVerdict};
 use vouchsafe_core::verdict::{Rules, Verdict, classify_fault, classify_recipient};
 use vouchsafe_net::client::{Connection, Fault, Timeouts};
@@ -52,12 +55,17 @@ struct State {
     workers: usize,
     idle: usize,
     breaker: Breaker,
+    domains: Domains,
+    /// Accepted, but what that is worth is being found out; by domain.
+    held: HashMap<String, Vec<(Mailbox, Verdict)>>,
 }
 
 #[derive(Clone)]
 struct Probe {
     mailbox: Mailbox,
     session: String,
+    /// A made-up address: does its domain accept all?
+    made_up: bool,
 }
 
 struct Kept {
@@ -82,6 +90,8 @@ impl Recipients {
             workers: 0,
             idle: 0,
             breaker: Breaker::default(),
+            domains: Domains::default(),
+            held: HashMap::new(),
         };
         let shared = Shared { settings, means, times, state: Mutex::new(state), work: Notify::new() };
         Recipients { shared: Arc::new(shared) }
@@ -104,7 +114,9 @@ impl Recipients {
     }
 
     pub(super) fn flush(&self, what: &str) -> usize {
-        lock(&self.shared.state).cache.flush(what)
+        let mut state = lock(&self.shared.state);
+        state.domains.flush(what);
+        state.cache.flush(what)
     }
 
     /// Hands what changed of the yes entries to the store, which writes it behind.
@@ -167,6 +179,12 @@ impl Recipients {
     }
 }
 
+/// An address in the same domain that nobody has.
+fn made_up(mailbox: &Mailbox) -> Option<Mailbox> {
+    let local: u64 = rand::random();
+    Mailbox::parse(&format!("no-such-user-{local:016x}@{}", mailbox.domain()), true).ok()
+}
+
 fn unavailable(cause: String) -> Verdict {
     Verdict::Unavailable { cause, alert: false }
 }
@@ -186,6 +204,12 @@ impl Shared {
             Lookup::Stale(verdict) => Some(verdict),
             Lookup::Missing => None,
         };
+        if known.is_none() && state.domains.accepts_all(&mailbox.domain_key(), now) {
+            // Where a yes is worth nothing there is nothing to ask.
+            if let Some(verdict) = self.instead_of_yes(mailbox) {
+                return Ok(verdict);
+            }
+        }
         if !state.flights.contains_key(key.as_str()) {
             let full = state.queue.len() >= WAITING;
             if full || !state.breaker.allows(now) {
@@ -195,7 +219,10 @@ impl Shared {
                 );
             }
             state.flights.insert(key.as_str().into(), Vec::new());
-            self.enqueue(&mut state, Probe { mailbox: mailbox.clone(), session: session.to_owned() });
+            self.enqueue(
+                &mut state,
+                Probe { mailbox: mailbox.clone(), session: session.to_owned(), made_up: false },
+            );
         }
         match known {
             Some(verdict) => Ok(verdict),
@@ -308,7 +335,7 @@ impl Shared {
             .callout(&self.settings.probe_sender, &mailboxes, &mut |index, reply| {
                 if let Some(verdict) = classify_recipient(&kept.endpoint, reply, rules) {
                     answered[index] = true;
-                    self.resolve(&mailboxes[index], &verdict);
+                    self.resolve(&batch[index], &verdict);
                 }
                 refusals += usize::from(reply.is_permanent());
             })
@@ -322,7 +349,7 @@ impl Shared {
             Ok(()) if left.len() == mailboxes.len() => {
                 let cause = format!("delegate {}: takes no recipient at all (452 4.5.3)", self.settings.name);
                 for probe in &left {
-                    self.keep_and_tell(&probe.mailbox, &unavailable(cause.clone()));
+                    self.keep_and_tell(probe, &unavailable(cause.clone()));
                 }
                 None
             }
@@ -347,6 +374,10 @@ impl Shared {
         let (odd, askable): (Vec<_>, Vec<_>) =
             batch.into_iter().partition(|probe| probe.mailbox.needs_utf8() && !smtputf8);
         for probe in odd {
+            if probe.made_up {
+                self.tested(&probe.mailbox, None);
+                continue;
+            }
             let reply = Reply::new(550, (5, 6, 7), "Mail server does not take internationalized addresses");
             self.tell(&probe.mailbox.key(), &Verdict::Reject { said: reply.clone(), tell: reply });
         }
@@ -396,23 +427,116 @@ impl Shared {
                 "callout failed");
         }
         for probe in probes {
-            self.keep_and_tell(&probe.mailbox, &verdict);
+            self.keep_and_tell(probe, &verdict);
         }
     }
 
-    fn resolve(&self, mailbox: &Mailbox, verdict: &Verdict) {
+    fn resolve(&self, probe: &Probe, verdict: &Verdict) {
         if let Verdict::Unavailable { cause, alert: true } = verdict {
-            tracing::error!(blame = "delegate", delegate = %self.settings.name, recipient = %mailbox, %cause,
+            tracing::error!(blame = "delegate", delegate = %self.settings.name, recipient = %probe.mailbox, %cause,
                 "the delegate's refusal is not about the recipient");
         }
-        self.keep_and_tell(mailbox, verdict);
+        self.keep_and_tell(probe, verdict);
     }
 
-    fn keep_and_tell(&self, mailbox: &Mailbox, verdict: &Verdict) {
-        let key = mailbox.key();
+    fn keep_and_tell(&self, probe: &Probe, verdict: &Verdict) {
+        let accepted = matches!(verdict, Verdict::Accept(_));
+        let mailbox = &probe.mailbox;
+        if probe.made_up {
+            let answer = matches!(verdict, Verdict::Reject { .. }) || accepted;
+            return self.tested(mailbox, answer.then_some(accepted));
+        }
         let now = self.means.clock.tick();
-        lock(&self.state).cache.put(&key, verdict, &self.times, now);
-        self.tell(&key, verdict);
+        let mut state = lock(&self.state);
+        if accepted {
+            let domain = mailbox.domain_key();
+            if state.domains.begin(&domain, now)
+                && let Some(mailbox) = made_up(mailbox)
+            {
+                // The worker that we are in takes it next: no session is opened for it.
+                state.queue.push_back(Probe { mailbox, session: probe.session.clone(), made_up: true });
+            }
+            if self.settings.catch_all != CatchAll::Accept && state.domains.is_open(&domain, now) {
+                state.held.entry(domain).or_default().push((mailbox.clone(), verdict.clone()));
+                return;
+            }
+        }
+        let verdict = self.keep(&mut state, mailbox, verdict, now);
+        drop(state);
+        self.tell(&mailbox.key(), &verdict);
+    }
+
+    /// The made-up address was accepted, refused, or got no verdict; what was held for that goes on.
+    fn tested(&self, made_up: &Mailbox, accepted: Option<bool>) {
+        let (name, domain) = (&self.settings.name, made_up.domain_key());
+        let now = self.means.clock.tick();
+        let mut state = lock(&self.state);
+        match state.domains.tested(&domain, accepted, now) {
+            Turn::None => {}
+            Turn::AcceptsAll(since) => {
+                let life = match self.settings.catch_all {
+                    CatchAll::Accept => catch_all::REMEMBERED,
+                    CatchAll::Local | CatchAll::Defer => Duration::ZERO,
+                };
+                state.cache.distrust(&domain, since, life, &self.times, now);
+                tracing::error!(blame = "delegate", delegate = %name, %domain, catch_all = ?self.settings.catch_all,
+                    "the delegate accepts every address of this domain, made-up ones too: it cannot tell users apart");
+            }
+            Turn::Strict => {
+                tracing::warn!(blame = "delegate", delegate = %name, %domain,
+                    "the delegate tells users of this domain apart again");
+            }
+        }
+        let held = state.held.remove(&domain).unwrap_or_default();
+        let keep = |(mailbox, verdict): (Mailbox, Verdict)| {
+            let verdict = self.keep(&mut state, &mailbox, &verdict, now);
+            (mailbox.key(), verdict)
+        };
+        let told: Vec<_> = held.into_iter().map(keep).collect();
+        drop(state);
+        for (key, verdict) in told {
+            self.tell(&key, &verdict);
+        }
+    }
+
+    /// Puts a verdict into the cache and gives the one to tell: another, where a yes is worth nothing.
+    fn keep(&self, state: &mut State, mailbox: &Mailbox, verdict: &Verdict, now: Tick) -> Verdict {
+        let key = mailbox.key();
+        let doubtful =
+            matches!(verdict, Verdict::Accept(_)) && state.domains.accepts_all(&mailbox.domain_key(), now);
+        if !doubtful {
+            state.cache.put(&key, verdict, &self.times, now);
+            return verdict.clone();
+        }
+        match self.instead_of_yes(mailbox) {
+            Some(instead) => {
+                // An older yes, given while users were told apart, is neither confirmed nor demoted by this.
+                state.cache.put(&key, &unavailable(String::new()), &self.times, now);
+                instead
+            }
+            None => {
+                let times = Times { yes: self.times.yes.min(catch_all::REMEMBERED), ..self.times };
+                state.cache.put(&key, verdict, &times, now);
+                verdict.clone()
+            }
+        }
+    }
+
+    /// What stands for a yes while its domain accepts every address; `None`: the yes itself.
+    fn instead_of_yes(&self, mailbox: &Mailbox) -> Option<Verdict> {
+        let name = &self.settings.name;
+        match self.settings.catch_all {
+            CatchAll::Accept => None,
+            // The next source decides; if there is none left, nobody knows this recipient.
+            CatchAll::Local => {
+                let reply = Reply::new(550, (5, 1, 1), "No such user here");
+                Some(Verdict::Reject { said: reply.clone(), tell: reply })
+            }
+            CatchAll::Defer => {
+                let domain = mailbox.domain();
+                Some(unavailable(format!("delegate {name} accepts every address of {domain}")))
+            }
+        }
     }
 
     fn tell(&self, key: &str, verdict: &Verdict) {

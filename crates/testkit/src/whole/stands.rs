@@ -1,8 +1,10 @@
 //! The delegate and the next hop around the gateway of a dialogue, and what a transcript may order of them.
 //!
 //! `!: delegate|next_hop down|up`, `!: delegate|next_hop at POINT REPLY|cut|hang|octets TEXT`, `!: delegate|next_hop well`,
-//! `!: delegate|next_hop without EXTENSION`, `!: delegate knows ADDRESS`.
+//! `!: delegate|next_hop without EXTENSION`, `!: delegate knows ADDRESS`,
+//! `!: delegate accepts all|tells apart`.
 
+use vouchsafe_fakes::delegate::RefuseAt;
 use vouchsafe_fakes::dialogue::Line;
 use vouchsafe_fakes::{Action, Delegate, Fault, NextHop, Point, delegate, next_hop};
 
@@ -41,6 +43,12 @@ impl Stands {
                 delegate.change(|behaviour| {
                     behaviour.known.insert(address.to_owned());
                 });
+            }
+            ["delegate", "accepts", "all"] => {
+                delegate.change(|behaviour| behaviour.refuse_at = RefuseAt::Never);
+            }
+            ["delegate", "tells", "apart"] => {
+                delegate.change(|behaviour| behaviour.refuse_at = RefuseAt::Rcpt);
             }
             ["delegate", "without", extension] => {
                 delegate.change(|behaviour| behaviour.extensions.retain(|offered| offered != extension));
