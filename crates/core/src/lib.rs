@@ -5,6 +5,7 @@
 pub mod bounded;
 pub mod breaker;
 pub mod cache;
+pub mod cap;
 pub mod catch_all;
 pub mod directory;
 pub mod doctor;

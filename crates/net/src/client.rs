@@ -76,6 +76,16 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// True if the peer takes no further session just now: 421 in place of its banner, or not a word.
+    pub fn is_busy(&self) -> bool {
+        match &self.kind {
+            FaultKind::Refused(reply) => {
+                reply.code == 421 && matches!(self.phase, Phase::Banner | Phase::Ehlo)
+            }
+            FaultKind::Closed => self.phase == Phase::Banner,
+            _ => false,
+        }
+    }
     /// True if a kept session had ended before it heard what we asked: ask again on a fresh connection.
     pub fn is_stale_session(&self) -> bool {
         let ended = match &self.kind {

@@ -14,8 +14,10 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 use vouchsafe_config as settings;
+use vouchsafe_core::Endpoint;
 use vouchsafe_core::bounded::Bounded;
 use vouchsafe_core::breaker::Breaker;
+use vouchsafe_core::cap::Cap;
 use vouchsafe_core::guard::{Charge, Ended, Over};
 use vouchsafe_core::ports::Clock;
 use vouchsafe_core::verdict::{Verdict, classify_auth, classify_fault};
@@ -49,6 +51,8 @@ struct State {
     cache: Bounded<Fingerprint, (Verdict, Tick)>,
     flights: HashMap<Fingerprint, Vec<oneshot::Sender<Verdict>>>,
     breaker: Breaker,
+    /// As many places as there are permits of `places`, taken or not.
+    cap: Cap,
     /// How long the delegate takes to refuse, averaged over its last few refusals.
     refusal: Duration,
 }
@@ -59,6 +63,7 @@ impl Logins {
             cache: Bounded::new(CACHED),
             flights: HashMap::new(),
             breaker: Breaker::default(),
+            cap: Cap::new(settings.auth_sessions),
             refusal: Duration::ZERO,
         };
         Logins {
@@ -178,20 +183,30 @@ impl Shared {
 
     /// Asks, with failover on Unavailable only: a clear no is final, and no second form of the name is ever tried.
     async fn ask_delegate(&self, account: &str, password: &Secret, charge: Charge, session: &str) -> Verdict {
-        let Ok(_place) = self.places.acquire().await else {
-            return Verdict::Unavailable { cause: "shut down".to_owned(), alert: false };
-        };
+        let shut_down = || Verdict::Unavailable { cause: "shut down".to_owned(), alert: false };
+        let Ok(mut place) = self.places.acquire().await else { return shut_down() };
         let begun = self.means.clock.tick();
         let mut ended = Ended::NotSent;
         let mut last = Verdict::Unavailable { cause: "no AUTH endpoint".to_owned(), alert: true };
-        for index in 0..self.settings.auth.len() {
-            match self.try_endpoint(index, account, password, session, &mut ended).await {
-                Ok(said) => last = classify_auth(&self.settings.auth[index], &said),
+        let mut index = 0;
+        while let Some(endpoint) = self.settings.auth.get(index) {
+            match self.try_endpoint(endpoint, account, password, session, &mut ended).await {
+                Ok(said) => last = classify_auth(endpoint, &said),
+                // Another login of ours is under way there: this place is one too many, wait for that one's.
+                Err(fault) if fault.is_busy() && self.gives_place_up() => {
+                    place.forget();
+                    match self.places.acquire().await {
+                        Ok(next) => place = next,
+                        Err(_) => return shut_down(),
+                    }
+                    continue;
+                }
                 Err(fault) => last = classify_fault(fault.to_string(), fault.phase, &fault.kind),
             }
             if !matches!(last, Verdict::Unavailable { .. }) || ended == Ended::Charged {
                 break;
             }
+            index += 1;
         }
         if matches!(last, Verdict::Accept(_)) {
             ended = Ended::Accepted;
@@ -207,7 +222,12 @@ impl Shared {
             Ended::NotSent => {
                 state.breaker.failed(now);
             }
-            _ => state.breaker.succeeded(),
+            _ => {
+                state.breaker.succeeded();
+                if state.cap.good() {
+                    self.places.add_permits(1);
+                }
+            }
         }
         drop(state);
         if let Verdict::Unavailable { cause, alert } = &last {
@@ -216,15 +236,21 @@ impl Shared {
         last
     }
 
+    /// The delegate takes no further session: true if there is more than one place, which is now one fewer.
+    fn gives_place_up(&self) -> bool {
+        let mut state = lock(&self.state);
+        let others = state.cap.now() - 1;
+        state.cap.busy(others)
+    }
+
     async fn try_endpoint(
         &self,
-        index: usize,
+        endpoint: &Endpoint,
         account: &str,
         password: &Secret,
         session: &str,
         ended: &mut Ended,
     ) -> Result<Reply, Fault> {
-        let endpoint = &self.settings.auth[index];
         let sink = self.means.trace.sink(session, &endpoint.to_string(), 'D');
         let timeouts = Timeouts { command: PATIENCE, ..Timeouts::default() };
         let opened =

@@ -15,6 +15,7 @@ use vouchsafe_config::CatchAll;
 use vouchsafe_core::Endpoint;
 use vouchsafe_core::breaker::Breaker;
 use vouchsafe_core::cache::{Kept as KeptYes, Lookup, Times, VerdictCache};
+use vouchsafe_core::cap::Cap;
 use vouchsafe_core::catch_all::{self, Domains, Turn};
 use vouchsafe_core::ports::{Clock, KeptVerdict};
 use vouchsafe_core::verdict::{Rules, Verdict, classify_fault, classify_recipient};
@@ -52,6 +53,7 @@ struct State {
     cache: VerdictCache,
     flights: HashMap<Box<str>, Vec<oneshot::Sender<Verdict>>>,
     queue: VecDeque<Probe>,
+    cap: Cap,
     workers: usize,
     idle: usize,
     breaker: Breaker,
@@ -87,6 +89,7 @@ impl Recipients {
             cache: VerdictCache::new(CACHED_VERDICTS),
             flights: HashMap::new(),
             queue: VecDeque::new(),
+            cap: Cap::new(settings.recipient_sessions),
             workers: 0,
             idle: 0,
             breaker: Breaker::default(),
@@ -236,7 +239,7 @@ impl Shared {
 
     fn enqueue(self: &Arc<Self>, state: &mut State, probe: Probe) {
         state.queue.push_back(probe);
-        if state.queue.len() > state.idle && state.workers < self.settings.recipient_sessions {
+        if state.queue.len() > state.idle && state.workers < state.cap.now() {
             state.workers += 1;
             let shared = Arc::clone(self);
             self.means.tasks.spawn("recipient callouts", async move { shared.work().await });
@@ -268,10 +271,33 @@ impl Shared {
                 return;
             };
             kept = self.ask_batch(kept, batch).await;
+            if kept.is_none() && self.is_one_too_many() {
+                return;
+            }
             if let Some(done) = kept.take_if(|kept| self.is_spent(kept)) {
                 done.connection.quit().await;
             }
         }
+    }
+
+    /// The delegate is busy: true if other workers of ours can take the question on. When it takes nobody, each
+    /// worker passes the question on and ends, and the last one finds out.
+    fn wait_for_others(&self) -> bool {
+        let mut state = lock(&self.state);
+        let others = state.workers - 1;
+        state.cap.busy(others)
+    }
+
+    /// More workers than the delegate takes sessions: this one ends.
+    fn is_one_too_many(&self) -> bool {
+        let mut state = lock(&self.state);
+        let too_many = state.workers > state.cap.now();
+        state.workers -= usize::from(too_many);
+        // What this one gave back is for the others, should they all be idle.
+        if too_many && state.idle > 0 {
+            self.work.notify_one();
+        }
+        too_many
     }
 
     /// An idle worker comes back; true if it is to end because there is nothing to do.
@@ -300,7 +326,7 @@ impl Shared {
             state.idle += 1;
             return None;
         }
-        let share = state.queue.len().div_ceil(self.settings.recipient_sessions.max(1));
+        let share = state.queue.len().div_ceil(state.cap.now());
         let n = share.clamp(1, room.max(1));
         let n = n.min(state.queue.len());
         Some(state.queue.drain(..n).collect())
@@ -316,7 +342,11 @@ impl Shared {
             None => match self.open(&batch[0].session).await {
                 Ok(kept) => kept,
                 Err(fault) => {
-                    self.failed(&batch, &fault);
+                    if fault.is_busy() && self.wait_for_others() {
+                        self.again(batch);
+                    } else {
+                        self.failed(&batch, &fault);
+                    }
                     return None;
                 }
             },
@@ -355,6 +385,7 @@ impl Shared {
             }
             Ok(()) => {
                 self.again(left);
+                lock(&self.state).cap.good();
                 Some(kept)
             }
             // A kept session that died before its first answer: the delegate closed it, the question is still good.

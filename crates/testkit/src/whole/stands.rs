@@ -39,6 +39,10 @@ impl Stands {
             ["delegate", "down"] => delegate.set_down(true),
             ["delegate", "up"] => delegate.set_down(false),
             ["delegate", "well"] => delegate.change(|behaviour| behaviour.faults.clear()),
+            ["delegate", "allows", sessions] => {
+                let most = sessions.parse().map_err(|_| format!("`{sessions}`: a number is expected"))?;
+                delegate.change(|behaviour| behaviour.max_connections = Some(most));
+            }
             ["delegate", "knows", address] => {
                 delegate.change(|behaviour| {
                     behaviour.known.insert(address.to_owned());
