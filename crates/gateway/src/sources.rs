@@ -12,11 +12,21 @@ use vouchsafe_smtp::{Mailbox, Reply, Secret};
 
 use crate::gateway::Gateway;
 
+/// How far a question may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// To the delegates.
+    Delegates,
+    /// To what they said before: the client has named too many unknown recipients.
+    Memory,
+}
+
 /// Asks the sources of an accepted domain about a recipient.
 pub async fn recipient(
     gateway: &Gateway,
     domain: &AcceptedDomain,
     mailbox: &Mailbox,
+    reach: Reach,
     session: &str,
 ) -> Verdict {
     let mut unavailable = None;
@@ -24,7 +34,8 @@ pub async fn recipient(
     for source in &domain.recipients {
         let verdict = match source {
             RecipientSource::Delegate(name) => match gateway.delegates.get(name) {
-                Some(delegate) => delegate.recipient(mailbox, session).await,
+                Some(delegate) if reach == Reach::Delegates => delegate.recipient(mailbox, session).await,
+                Some(delegate) => delegate.remembered(mailbox).unwrap_or_else(not_asked),
                 None => gone(name),
             },
             RecipientSource::Local => local(gateway, mailbox).await,
@@ -98,6 +109,11 @@ fn no_such_user() -> Verdict {
 fn wrong_login() -> Verdict {
     let reply = Reply::new(535, (5, 7, 8), "Authentication credentials invalid");
     Verdict::Reject { said: reply.clone(), tell: reply }
+}
+
+fn not_asked() -> Verdict {
+    let cause = "over guard.unknown_recipients, the delegate was not asked".to_owned();
+    Verdict::Unavailable { cause, alert: false }
 }
 
 fn gone(name: &str) -> Verdict {

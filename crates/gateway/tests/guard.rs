@@ -335,5 +335,13 @@ fn a_client_that_names_fifty_unknown_recipients_is_told_to_come_later() {
         say(&mut other, "EHLO client.example").await;
         say(&mut other, "MAIL FROM:<a@elsewhere.example>").await;
         assert!(say(&mut other, "RCPT TO:<bob@example.com>").await.starts_with("250"));
+        // What is known by now needs no question: the mail of a busy sender goes on.
+        let mut again = world.connect("mx", "192.0.2.66");
+        reply(&mut again).await;
+        say(&mut again, "EHLO client.example").await;
+        say(&mut again, "MAIL FROM:<a@elsewhere.example>").await;
+        assert!(say(&mut again, "RCPT TO:<bob@example.com>").await.starts_with("250"));
+        assert!(say(&mut again, "RCPT TO:<guess0@example.com>").await.starts_with("550"));
+        assert!(say(&mut again, "RCPT TO:<carol@example.com>").await.starts_with("450"));
     });
 }

@@ -74,6 +74,10 @@ impl Delegate {
     pub async fn recipient(&self, mailbox: &Mailbox, session: &str) -> Verdict {
         self.recipients.ask(mailbox, session).await
     }
+    /// What is remembered of this recipient; nobody is asked.
+    pub fn remembered(&self, mailbox: &Mailbox) -> Option<Verdict> {
+        self.recipients.remembered(mailbox)
+    }
     /// Is this login right? At most `deadline` long. `client` is `None` for trusted networks, which are not counted.
     pub async fn login(
         &self,

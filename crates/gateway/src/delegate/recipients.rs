@@ -116,6 +116,14 @@ impl Recipients {
         }
     }
 
+    pub(super) fn remembered(&self, mailbox: &Mailbox) -> Option<Verdict> {
+        let now = self.shared.means.clock.tick();
+        match lock(&self.shared.state).cache.get(&mailbox.key(), now) {
+            Lookup::Fresh(verdict) | Lookup::Stale(verdict) => Some(verdict),
+            Lookup::Missing => None,
+        }
+    }
+
     pub(super) fn flush(&self, what: &str) -> usize {
         let mut state = lock(&self.shared.state);
         state.domains.flush(what);

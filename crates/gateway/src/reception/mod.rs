@@ -23,7 +23,7 @@ use vouchsafe_smtp::{MailFrom, Mailbox, RcptTo, Reply};
 
 use crate::gateway::Gateway;
 use crate::intake::{Intake, refusal};
-use crate::sources;
+use crate::sources::{self, Reach};
 use commit::Committing;
 pub use login::MECHANISMS;
 use login::Sasl;
@@ -193,20 +193,24 @@ impl Session {
                 Decision::Permit(permit) => Ok(permit),
                 Decision::RelayDenied => Err(relay_denied()),
                 Decision::Ask(ask) => match accepted {
-                    Some(_) if counted.is_some_and(|client| gateway.guesses_recipients(client)) => {
-                        Err(too_many_unknown())
-                    }
-                    Some(domain) => match sources::recipient(&gateway, domain, &to.mailbox, &session).await {
-                        Verdict::Accept(_) => Ok(ask.accept()),
-                        verdict => {
-                            // A full mailbox is no guess.
-                            let unknown = matches!(verdict, Verdict::Reject { .. }) && !verdict.is_brief();
-                            if let Some(client) = counted.filter(|_| unknown) {
-                                gateway.unknown_recipient(client, &session);
+                    Some(domain) => {
+                        // A busy sender's mail to recipients that are known goes on; only guesses stop here.
+                        let guesses = counted.is_some_and(|client| gateway.guesses_recipients(client));
+                        let reach = if guesses { Reach::Memory } else { Reach::Delegates };
+                        match sources::recipient(&gateway, domain, &to.mailbox, reach, &session).await {
+                            Verdict::Accept(_) => Ok(ask.accept()),
+                            Verdict::Unavailable { .. } if guesses => Err(too_many_unknown()),
+                            verdict => {
+                                // A full mailbox is no guess.
+                                let unknown =
+                                    matches!(verdict, Verdict::Reject { .. }) && !verdict.is_brief();
+                                if let Some(client) = counted.filter(|_| unknown && !guesses) {
+                                    gateway.unknown_recipient(client, &session);
+                                }
+                                Err(refused(&to.mailbox, verdict))
                             }
-                            Err(refused(&to.mailbox, verdict))
                         }
-                    },
+                    }
                     None => Err(relay_denied()),
                 },
             };
@@ -300,7 +304,7 @@ fn too_many_unknown() -> Refusal {
     Refusal {
         reply: Reply::new(450, (4, 7, 1), "Too many unknown recipients, try again later"),
         blame: "client",
-        detail: "over guard.unknown_recipients, no source was asked".to_owned(),
+        detail: "over guard.unknown_recipients, the delegate was not asked".to_owned(),
     }
 }
 
