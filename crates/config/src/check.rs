@@ -265,7 +265,7 @@ fn trusted(s: &Settings, f: &Findings) {
                     "{net} may hold a router: if it forwards port 25 with NAT, everyone outside looks trusted"
                 ),
             );
-        } else if !is_private(net) && net.prefix_len() < 16 {
+        } else if !is_private(net) && !net.addr().is_loopback() && net.prefix_len() < 16 {
             f.notice(&at(net), format!("{net} is a large public network: is all of it yours?"));
         }
     }
