@@ -240,7 +240,6 @@ fn delegate(s: &Section<'_>, name: &str, lookup: &dyn Lookup) -> Delegate {
         auth_sessions: sessions.count("auth"),
         recipient_sessions: sessions.count("recipients"),
         probe_sender: s.value("probe_sender", reverse_path).unwrap_or(ReversePath::Null),
-        probe_to: s.chosen("probe_to", &[("rcpt", ProbeTo::Rcpt), ("data", ProbeTo::Data)]),
         login_name: s.value("login_name", login_name).unwrap_or(LoginName::AsIs),
         verdicts: VerdictTimes {
             yes: verdicts.time("yes"),

@@ -157,8 +157,6 @@ pub struct Delegate {
     pub recipient_sessions: usize,
     /// Reverse path of callouts.
     pub probe_sender: ReversePath,
-    /// How far a callout goes.
-    pub probe_to: ProbeTo,
     /// How login names are shown to the delegate.
     pub login_name: LoginName,
     /// How long verdicts live.
@@ -180,15 +178,6 @@ pub enum CatchAll {
     Local,
     /// Unavailable.
     Defer,
-}
-
-/// The command whose reply decides about a recipient.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProbeTo {
-    /// RCPT.
-    Rcpt,
-    /// The DATA command (never its content): one recipient a connection, closed on 354.
-    Data,
 }
 
 /// Mapping of a client's login name to the delegate's.

@@ -298,13 +298,7 @@ pub const TABLE: &[Row] = &[
     row("delegate.sessions.auth", Count(1, 1000), Value("10"), Live, "Most AUTH sessions at once."),
     row("delegate.sessions.recipients", Count(1, 1000), Value("4"), Live, "Most recipient sessions at once."),
     row("delegate.probe_sender", ReversePath, Value(r#""<>""#), Live, "Reverse path of callouts."),
-    row(
-        "delegate.probe_to",
-        Choice(&["rcpt", "data"]),
-        Value(r#""rcpt""#),
-        Live,
-        "The command whose reply decides; data for servers that refuse only there. No message is ever sent.",
-    ),
+    later("delegate.probe_to", &[r#""rcpt""#]),
     row(
         "delegate.login_name",
         LoginName,
