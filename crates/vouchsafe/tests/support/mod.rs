@@ -13,6 +13,7 @@ pub mod smtp;
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -106,7 +107,9 @@ impl Gateway {
     }
     /// Starts by a command that ends up in `vouchsafe serve`.
     pub fn start_by(mut command: Command) -> Gateway {
+        // A group of its own: what the command starts (strace starts the gateway) ends with it.
         let mut child = command
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -149,6 +152,8 @@ impl Drop for Gateway {
             eprintln!("the gateway's log:\n{}", self.log.text());
         }
         // It may have ended already.
+        let group = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        let _ = group.map(|id| rustix::process::kill_process_group(id, rustix::process::Signal::KILL));
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
