@@ -8,7 +8,7 @@ use std::path::Path;
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use vouchsafe_core::{Endpoint, TlsMode};
+use vouchsafe_core::{Endpoint, Tell, TlsMode};
 use vouchsafe_smtp::Secret;
 
 use crate::Lookup;
@@ -57,6 +57,13 @@ struct Terms {
     tls: Option<TlsMode>,
     clear: bool,
     login: Option<(String, Secret)>,
+    tell: Tell,
+}
+
+impl Terms {
+    fn plain(role: &Role) -> Terms {
+        Terms { tls: None, clear: role.clear, login: None, tell: Tell::Nothing }
+    }
 }
 
 /// Reads a whole value; faults go to `findings`.
@@ -69,7 +76,7 @@ pub(crate) fn endpoints(
 ) -> Vec<Endpoint> {
     let mut found = Vec::new();
     for node in list(node) {
-        let terms = Terms { tls: None, clear: role.clear, login: None };
+        let terms = Terms::plain(role);
         match &node.value {
             Value::Text(_) => match hosts(node) {
                 Ok(hosts) => found.extend(build(findings, path, node, &hosts, &terms, role)),
@@ -93,7 +100,7 @@ pub(crate) fn build_plain(
     hosts: &[Host],
     role: &Role,
 ) -> Vec<Endpoint> {
-    build(findings, path, node, hosts, &Terms { tls: None, clear: role.clear, login: None }, role)
+    build(findings, path, node, hosts, &Terms::plain(role), role)
 }
 
 fn from_table(
@@ -111,6 +118,7 @@ fn from_table(
         tls: section.value("tls", tls),
         clear: section.flag("auth_in_clear") || role.clear,
         login: section.value("login", |n| login(n, lookup)),
+        tell: tell_client(&section, role),
     };
     if terms.login.is_some() && role.delegate {
         let at = At { value: String::new(), ..findings.at(&format!("{path}.login"), "") };
@@ -122,6 +130,39 @@ fn from_table(
     }
     section.finish();
     build(findings, path, node, &found, &terms, role)
+}
+
+/// XCLIENT or XFORWARD, at a next hop.
+fn tell_client(section: &Section<'_>, role: &Role) -> Tell {
+    let fault = |key: &str, what: &str, advice: &str| {
+        let at = At { value: "true".to_owned(), ..section.findings.at(&section.path(key), "") };
+        section.findings.fault(&at, what, advice);
+        Tell::Nothing
+    };
+    match (section.flag("xclient"), section.flag("xforward")) {
+        (false, false) => Tell::Nothing,
+        (true, _) if role.delegate => fault(
+            "xclient",
+            "is a setting of a next hop",
+            "a delegate is told of the client at a login only: set xclient beside auth and recipients",
+        ),
+        (_, true) if role.delegate => {
+            fault("xforward", "is a setting of a next hop", "remove it: a delegate gets no mail")
+        }
+        (true, true) => fault(
+            "xforward",
+            "stands beside xclient",
+            "choose one: xclient if the next hop is to judge the client, xforward if it is only to know it",
+        ),
+        // The next hop forgets who logged in when it hears XCLIENT.
+        (true, false) if section.has("login") => fault(
+            "xclient",
+            "ends the login at the next hop",
+            "use xforward, or let the next hop trust our address",
+        ),
+        (true, false) => Tell::XClient,
+        (false, true) => Tell::XForward,
+    }
 }
 
 fn build(
@@ -159,6 +200,7 @@ fn build(
                 implicit_tls: port == 465 && tls != TlsMode::Off,
                 tls,
                 login: terms.login.clone(),
+                tell: terms.tell,
             }
         })
         .collect()

@@ -642,8 +642,20 @@ pub const TABLE: &[Row] = &[
     ),
     row("endpoint.login", Login, Unset("none"), Live, "Our own login at a next hop."),
     row("endpoint.auth_in_clear", Flag, Value("false"), Live, "The login may be sent without verified TLS."),
-    later("endpoint.xclient", &["false"]),
-    later("endpoint.xforward", &["false"]),
+    row(
+        "endpoint.xclient",
+        Flag,
+        Value("false"),
+        Live,
+        "A next hop that offers XCLIENT to us treats each message as from the client that sent it: it judges that client, and may refuse it. It must trust our address for it (Postfix: smtpd_authorized_xclient_hosts).",
+    ),
+    row(
+        "endpoint.xforward",
+        Flag,
+        Value("false"),
+        Live,
+        "A next hop that offers XFORWARD to us is told which client sent each message: it logs that, and filters may use it. It must trust our address for it (Postfix: smtpd_authorized_xforward_hosts).",
+    ),
 ];
 
 /// The row of a key.

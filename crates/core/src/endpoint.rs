@@ -16,6 +16,18 @@ pub enum TlsMode {
     Off,
 }
 
+/// Whether a server is told for which client we speak, where it wants to hear it (FACTS 6.12).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tell {
+    /// It sees us.
+    #[default]
+    Nothing,
+    /// XCLIENT: it treats the session as the client's own.
+    XClient,
+    /// XFORWARD: it logs and judges by the client.
+    XForward,
+}
+
 /// One server: host, port, TLS, and our own login there if it wants one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
@@ -29,6 +41,8 @@ pub struct Endpoint {
     pub implicit_tls: bool,
     /// Our own user name and password at a next hop.
     pub login: Option<(String, Secret)>,
+    /// Whether it is told of the client.
+    pub tell: Tell,
 }
 
 /// `host:port`, an IPv6 address in brackets.

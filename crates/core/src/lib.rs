@@ -22,7 +22,7 @@ pub mod time;
 pub mod trace;
 pub mod verdict;
 
-pub use endpoint::{Endpoint, TlsMode};
+pub use endpoint::{Endpoint, Tell, TlsMode};
 pub use envelope::{Envelope, MessageId, Origin, QueuedRecipient, RecipientState, RouteKey};
 pub use time::Timestamp;
 pub use verdict::Verdict;

@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use vouchsafe_core::verdict::{Rules, Verdict, classify_auth, classify_fault, classify_recipient};
-use vouchsafe_core::{Endpoint, TlsMode};
+use vouchsafe_core::{Endpoint, Tell, TlsMode};
 use vouchsafe_testkit::client_world::{World, run_folder};
 
 #[test]
@@ -32,6 +32,7 @@ fn judge(subject: &str, world: &mut World) -> Result<Option<Verdict>, String> {
         tls: TlsMode::Off,
         implicit_tls: false,
         login: None,
+        tell: Tell::Nothing,
     };
     match subject {
         "fault" => {

@@ -23,7 +23,7 @@ use vouchsafe_smtp::client::{Client, Config, Done, Output, UseTls};
 use vouchsafe_smtp::extension::Capabilities;
 use vouchsafe_smtp::{MailFrom, Mailbox, RcptTo, Reply, ReversePath, Secret, Tick};
 
-pub use vouchsafe_smtp::client::{DeliveryReplies, FaultKind, Phase, Timeouts};
+pub use vouchsafe_smtp::client::{DeliveryReplies, FaultKind, Identity, Phase, Timeouts};
 
 /// Octets read at once. Held only while an operation runs.
 const READ: usize = 4 * 1024;
@@ -93,7 +93,7 @@ impl Fault {
             FaultKind::Refused(reply) => reply.code == 421,
             _ => false,
         };
-        ended && matches!(self.phase, Phase::Mail | Phase::Reset)
+        ended && matches!(self.phase, Phase::Identity | Phase::Mail | Phase::Reset)
     }
 }
 
@@ -224,6 +224,32 @@ impl Connection {
             Done::Auth(reply) => Ok(reply),
             other => Err(self.confused(Phase::Auth, &other)),
         }
+    }
+
+    /// True if the peer takes XCLIENT.
+    pub fn takes_xclient(&self) -> bool {
+        self.machine.takes_xclient()
+    }
+
+    /// Says XCLIENT: from now on the session is that client's. `Some`: the peer does not want to hear of it, and the
+    /// session stands as it did.
+    pub async fn xclient(&mut self, identity: &Identity) -> Result<Option<Reply>, Fault> {
+        self.machine.xclient(identity, self.now());
+        match self.run(&mut Nothing).await? {
+            Done::Open => Ok(None),
+            Done::NotTold(reply) => Ok(Some(reply)),
+            other => Err(self.confused(Phase::Identity, &other)),
+        }
+    }
+
+    /// True if the peer takes XFORWARD.
+    pub fn takes_xforward(&self) -> bool {
+        self.machine.takes_xforward()
+    }
+
+    /// The next `deliver` tells of this client first, if the peer takes XFORWARD.
+    pub fn xforward(&mut self, identity: &Identity) {
+        self.machine.xforward(identity);
     }
 
     /// Sends one message. `size` is that of `body`, announced if the peer offers SIZE. The first chunk is read before

@@ -14,7 +14,7 @@ use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio_rustls::TlsAcceptor;
 use vouchsafe_core::ports::{BodyReader, BoxFuture, StoreFault};
-use vouchsafe_core::{Endpoint, TlsMode};
+use vouchsafe_core::{Endpoint, Tell, TlsMode};
 use vouchsafe_net::client::{Connection, Connector, Fault, FaultKind, Hello, Phase, Timeouts, TraceSink};
 use vouchsafe_net::stream::{BoxStream, Dial};
 use vouchsafe_smtp::{BodyKind, MailFrom, Mailbox, RcptTo, ReversePath, Secret};
@@ -93,7 +93,7 @@ const OPEN: [(&str, &str); 2] =
 const TALK: &str = "MAIL FROM:<>\r\nRCPT TO:<b@x.example>\r\nRSET\r\n";
 
 fn endpoint(tls: TlsMode) -> Endpoint {
-    Endpoint { host: "mail.example".to_owned(), port: 25, tls, implicit_tls: false, login: None }
+    Endpoint { host: "mail.example".to_owned(), port: 25, tls, implicit_tls: false, login: None, tell: Tell::Nothing }
 }
 
 async fn open(connector: &Connector, endpoint: &Endpoint, trace: TraceSink) -> Result<Connection, Fault> {

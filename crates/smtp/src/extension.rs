@@ -36,6 +36,14 @@ impl Capabilities {
         capabilities
     }
 
+    /// What stands behind one of the other keywords, if it was offered.
+    pub fn arguments(&self, keyword: &str) -> Option<&str> {
+        self.other.iter().find_map(|line| {
+            let (name, arguments) = line.split_once([' ', '=']).unwrap_or((line, ""));
+            name.eq_ignore_ascii_case(keyword).then_some(arguments)
+        })
+    }
+
     fn add(&mut self, line: &str) {
         let (keyword, arguments) = line.split_once([' ', '=']).unwrap_or((line, ""));
         match keyword.to_ascii_uppercase().as_str() {

@@ -18,13 +18,14 @@
 //! Steps: `D>` (delegate) or `N>` (next hop) a line of ours, consecutive ones must leave in one write; `D<`, `N<` a
 //! line of the peer, consecutive ones are one write of it; `D>~`, `D<~` the same in raw octets with the escapes
 //! `\r \n \0 \\ \xNN`; `do: callout a@x b@x`, `do: auth user password`, `do: quit`, `do: deliver <a@x> RET=HDRS ->
-//! <b@y> NOTIFY=NEVER, <c@y>` a task; `body:` a chunk (raw octets) of the message to deliver; `T: 60s` the clock moves;
+//! <b@y> NOTIFY=NEVER, <c@y>`, `do: xclient address port HELO|EHLO name` a task; `do: xforward address port HELO|EHLO
+//! name id` goes before the next delivery; `-`: not known; `body:` a chunk (raw octets) of the message to deliver; `T: 60s` the clock moves;
 //! `!: tls on`, `!: tls failed why`, `!: eof` happen; `=:` what must be true now. The last step is a `=:`.
 //! In all of them: `{plain user password}`, `{b64 text}`, `{repeat N text}`.
 
 use std::time::Duration;
 
-use vouchsafe_smtp::client::UseTls;
+use vouchsafe_smtp::client::{Identity, UseTls};
 use vouchsafe_smtp::{BodyKind, MailFrom, Mailbox, Notify, Orcpt, RcptTo, Ret, ReversePath, Secret};
 
 use crate::script::{duration, expand, unescape};
@@ -74,6 +75,10 @@ pub enum Job {
     Callout(ReversePath, Vec<Mailbox>),
     /// Log in.
     Auth(String, Secret),
+    /// Speak for this client from now on.
+    XClient(Identity),
+    /// Tell of this client in the next delivery.
+    XForward(Identity),
     /// Deliver.
     Deliver(MailFrom, Vec<RcptTo>),
     /// Take leave.
@@ -168,6 +173,8 @@ fn job(text: &str) -> Result<Job, String> {
         }
         "auth" => credentials(rest).map(|(user, password)| Job::Auth(user, password)),
         "quit" => Ok(Job::Quit),
+        "xclient" => identity(rest).map(Job::XClient),
+        "xforward" => identity(rest).map(Job::XForward),
         "deliver" => {
             let (mail, recipients) = rest.split_once(" -> ").ok_or("`deliver <a@x> -> <b@y>` expected")?;
             let recipients: Result<_, String> = recipients.split(", ").map(rcpt).collect();
@@ -175,6 +182,18 @@ fn job(text: &str) -> Result<Job, String> {
         }
         _ => Err(format!("unknown task `{verb}`")),
     }
+}
+
+/// `address port HELO|EHLO name [id]`
+fn identity(text: &str) -> Result<Identity, String> {
+    let mut words = text.split(' ');
+    let mut known = || words.next().filter(|word| *word != "-");
+    let address =
+        known().and_then(|word| word.parse().ok()).ok_or("`address port HELO|EHLO name` expected")?;
+    let port = known().map(|port| port.parse().map_err(|_| "bad port")).transpose()?;
+    let esmtp = known() == Some("EHLO");
+    let helo = String::from_utf8(unescape(known().unwrap_or_default())?).map_err(|_| "not UTF-8")?;
+    Ok(Identity { address, port, helo, esmtp, message: known().map(str::to_owned) })
 }
 
 fn mailbox(text: &str) -> Result<Mailbox, String> {

@@ -74,6 +74,7 @@ pub struct World {
     pub fault: Option<(Phase, FaultKind)>,
     fault_told: bool,
     delivery: Option<DeliveryReplies>,
+    not_told: Option<Reply>,
     quit: bool,
     wants_tls: bool,
     secrets: Vec<String>,
@@ -102,6 +103,7 @@ impl World {
             fault: None,
             fault_told: false,
             delivery: None,
+            not_told: None,
             quit: false,
             wants_tls: false,
             secrets: Vec::new(),
@@ -134,7 +136,11 @@ impl World {
                 }
                 Output::Done(Done::Open | Done::Callout) => {}
                 Output::Done(Done::Auth(reply)) => self.auth = Some(reply),
-                Output::Done(Done::Delivery(replies)) => self.delivery = Some(replies),
+                Output::Done(Done::NotTold(reply)) => self.not_told = Some(reply),
+                Output::Done(Done::Delivery(replies)) => {
+                    self.not_told.clone_from(&replies.not_told);
+                    self.delivery = Some(replies);
+                }
                 Output::Done(Done::Quit) => self.quit = true,
                 Output::Fault(phase, kind) => {
                     let over = self.quit || self.delivery.as_ref().is_some_and(|replies| !replies.reusable);
@@ -198,6 +204,8 @@ impl World {
                 let size = self.body.iter().map(|chunk| chunk.len() as u64).sum();
                 self.machine.deliver(mail, recipients, size, self.now);
             }
+            Job::XClient(identity) => self.machine.xclient(identity, self.now),
+            Job::XForward(identity) => self.machine.xforward(identity),
             Job::Quit => self.machine.quit(self.now),
         }
     }
@@ -234,6 +242,8 @@ impl World {
                 let reply = self.answer(address);
                 fits(expected, reply.map(|reply| reply.to_string()))
             }
+            "told" if self.not_told.is_none() => Ok(()),
+            "not_told" => fits(rest, self.not_told.as_ref().map(Reply::to_string)),
             "auth" => fits(rest, self.auth.as_ref().map(Reply::to_string)),
             "mail" => fits(rest, delivery.and_then(|d| d.mail.as_ref()).map(Reply::to_string)),
             "rcpt" => {

@@ -6,7 +6,7 @@ use vouchsafe_smtp::Reply;
 use vouchsafe_smtp::client::Phase;
 
 use super::{About, Answer, Examined, Seen};
-use crate::endpoint::{Endpoint, TlsMode};
+use crate::endpoint::{Endpoint, Tell, TlsMode};
 use crate::verdict::{Rules, Verdict, classify_recipient};
 
 /// What a port's answers about recipients come to.
@@ -109,5 +109,12 @@ fn not_about_the_recipient(said: &Reply) -> Checking {
 }
 
 fn at(host: &str, port: u16) -> Endpoint {
-    Endpoint { host: host.to_owned(), port, tls: TlsMode::Opportunistic, implicit_tls: false, login: None }
+    Endpoint {
+        host: host.to_owned(),
+        port,
+        tls: TlsMode::Opportunistic,
+        implicit_tls: false,
+        login: None,
+        tell: Tell::Nothing,
+    }
 }

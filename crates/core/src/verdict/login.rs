@@ -40,12 +40,18 @@ pub fn classify_auth(delegate: &Endpoint, said: &Reply) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::endpoint::TlsMode;
+    use crate::endpoint::{Tell, TlsMode};
 
     fn judge(code: u16, enhanced: Option<(u8, u16, u16)>, text: &'static str) -> &'static str {
         let tls = TlsMode::Verify;
-        let delegate =
-            Endpoint { host: "mail.example".to_owned(), port: 587, tls, implicit_tls: false, login: None };
+        let delegate = Endpoint {
+            host: "mail.example".to_owned(),
+            port: 587,
+            tls,
+            implicit_tls: false,
+            login: None,
+            tell: Tell::Nothing,
+        };
         let enhanced = enhanced.map(|(class, subject, detail)| Enhanced(class, subject, detail));
         match classify_auth(&delegate, &Reply { code, enhanced, text: text.into() }) {
             Verdict::Accept(_) => "accept",

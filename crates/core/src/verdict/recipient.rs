@@ -86,11 +86,11 @@ fn denies_relaying(said: &Reply) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::endpoint::TlsMode;
+    use crate::endpoint::{Tell, TlsMode};
 
     fn delegate() -> Endpoint {
         let (host, tls) = ("mail.example".to_owned(), TlsMode::Off);
-        Endpoint { host, port: 25, tls, implicit_tls: false, login: None }
+        Endpoint { host, port: 25, tls, implicit_tls: false, login: None, tell: Tell::Nothing }
     }
 
     /// The verdict in short: `accept`, `reject 550 5.1.1`, `unavailable`, `unavailable alert`, `again`.

@@ -16,6 +16,8 @@ pub struct DeliveryReplies {
     pub recipients: Vec<Reply>,
     /// The reply that refused DATA, or the final reply to the dot. `None` if no recipient was taken.
     pub data: Option<Reply>,
+    /// The reply that refused XFORWARD: the peer took us for the client.
+    pub not_told: Option<Reply>,
     /// The session may be used for another transaction.
     pub reusable: bool,
 }
@@ -26,6 +28,7 @@ pub(super) struct Delivery {
     mail: Option<Reply>,
     recipients: Vec<Option<Reply>>,
     data: Option<Reply>,
+    not_told: Option<Reply>,
     /// While the body is being sent.
     pub(super) body: Option<Stuffer>,
     /// Octets of the body so far.
@@ -36,7 +39,7 @@ impl Delivery {
     pub(super) fn new(recipients: &[RcptTo], peer: &Capabilities) -> Delivery {
         let first = |to: &RcptTo| (!lines::carries(peer, &to.mailbox)).then(lines::not_carried);
         let recipients = recipients.iter().map(first).collect();
-        Delivery { mail: None, recipients, data: None, body: None, sent: 0 }
+        Delivery { mail: None, recipients, data: None, not_told: None, body: None, sent: 0 }
     }
 
     /// Every recipient has its answer, and it is no.
@@ -56,6 +59,7 @@ impl Delivery {
             mail: self.mail,
             recipients: recipients.into_iter().flatten().collect(),
             data,
+            not_told: self.not_told,
             reusable,
         }
     }
@@ -66,6 +70,10 @@ impl Client {
     pub(super) fn heard_of_delivery(&mut self, command: Command, reply: Reply) {
         let Task::Delivery(delivery) = &mut self.task else { return };
         match command {
+            Command::XForward => {
+                delivery.not_told = Some(reply);
+                return;
+            }
             Command::Mail => delivery.mail = Some(reply),
             Command::Rcpt(index) => delivery.recipients[index] = Some(reply),
             Command::Data if reply.code == 354 && !delivery.settled() => {

@@ -18,6 +18,8 @@ pub enum Phase {
     Ehlo,
     /// STARTTLS and the handshake.
     StartTls,
+    /// XCLIENT or XFORWARD.
+    Identity,
     /// AUTH.
     Auth,
     /// MAIL.
@@ -44,6 +46,7 @@ impl Phase {
             Phase::Banner => "banner",
             Phase::Ehlo => "ehlo",
             Phase::StartTls => "starttls",
+            Phase::Identity => "identity",
             Phase::Auth => "auth",
             Phase::Mail => "mail",
             Phase::Rcpt => "rcpt",
@@ -61,6 +64,7 @@ impl Phase {
             Phase::Banner => "the greeting",
             Phase::Ehlo => "EHLO",
             Phase::StartTls => "STARTTLS",
+            Phase::Identity => "the client's identity",
             Phase::Auth => "AUTH",
             Phase::Mail => "MAIL",
             Phase::Rcpt => "RCPT",

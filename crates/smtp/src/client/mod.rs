@@ -2,7 +2,7 @@
 //!
 //! Input: [`Client::receive`], [`Client::eof`], [`Client::tls_started`], [`Client::tls_failed`], [`Client::tick`],
 //! [`Client::wrote`], a chunk by [`Client::body`], and one task at a time: [`Client::callout`],
-//! [`Client::authenticate`], [`Client::deliver`], [`Client::quit`]. After each, [`Client::poll`] is called until it
+//! [`Client::authenticate`], [`Client::xclient`], [`Client::deliver`], [`Client::quit`]. After each, [`Client::poll`] is called until it
 //! says [`Output::Wait`] or [`Output::Fault`]; then [`Client::outgoing`] is written in one go.
 //!
 //! Rules kept here (a transcript each, `transcripts/client/`): each reply belongs to the oldest command that has
@@ -13,12 +13,14 @@
 
 mod deliver;
 mod fault;
+mod identity;
 mod lines;
 mod login;
 mod parse;
 
 pub use deliver::DeliveryReplies;
 pub use fault::{FaultKind, Phase, Timeouts};
+pub use identity::Identity;
 pub use lines::{not_carried, too_many_recipients};
 pub use parse::{REPLY_LINE, REPLY_LINES, REPLY_OCTETS};
 
@@ -101,6 +103,8 @@ pub enum Done {
     Callout,
     /// 235, or why not.
     Auth(Reply),
+    /// XCLIENT was refused: the session stands as it did.
+    NotTold(Reply),
     /// The transaction is over.
     Delivery(DeliveryReplies),
     /// The peer took QUIT, or closed.
@@ -118,6 +122,8 @@ enum Command {
     AuthLogin,
     AuthUser,
     AuthPassword,
+    XClient,
+    XForward,
     Mail,
     Rcpt(usize),
     Data,
@@ -135,6 +141,7 @@ impl Command {
             Command::AuthPlain | Command::AuthLogin | Command::AuthUser | Command::AuthPassword => {
                 Phase::Auth
             }
+            Command::XClient | Command::XForward => Phase::Identity,
             Command::Mail => Phase::Mail,
             Command::Rcpt(_) => Phase::Rcpt,
             Command::Data => Phase::Data,
@@ -173,6 +180,8 @@ pub struct Client {
     written: usize,
     /// `out` holds a credential: it is wiped as soon as it is written.
     out_secret: bool,
+    /// XFORWARD of the next delivery.
+    forward: Option<String>,
     outputs: VecDeque<Output>,
     deadline: Tick,
     now: Tick,
@@ -194,6 +203,7 @@ impl Client {
             out: Vec::new(),
             written: 0,
             out_secret: false,
+            forward: None,
             outputs: VecDeque::new(),
             deadline,
             now,
@@ -312,6 +322,7 @@ impl Client {
 
     /// Starts a transaction of a message of `size` octets.
     pub fn deliver(&mut self, mail: &MailFrom, recipients: &[RcptTo], size: u64, now: Tick) {
+        let forward = self.forward.take();
         if !self.start(Task::Opening, now) {
             return;
         }
@@ -329,6 +340,9 @@ impl Client {
             || recipients.iter().any(|to| to.mailbox.needs_utf8());
         let peer = peer.clone();
         self.task = Task::Delivery(Box::new(delivery));
+        if let Some(line) = forward {
+            self.say(Command::XForward, |out| out.extend_from_slice(line.as_bytes()));
+        }
         self.say(Command::Mail, |out| lines::mail(mail, utf8, size, &peer, out));
         for (index, to) in recipients.iter().enumerate() {
             if lines::carries(&peer, &to.mailbox) {
@@ -437,7 +451,17 @@ impl Client {
             (Command::AuthPlain | Command::AuthLogin | Command::AuthUser | Command::AuthPassword, 400..) => {
                 self.logged_in(reply)
             }
-            (Command::Mail, 250) => self.answered(),
+            // As after a connection: nothing said before counts (XCLIENT_README).
+            (Command::XClient, 220) => {
+                self.answered();
+                self.capabilities = Capabilities::default();
+                self.greet(Command::Ehlo);
+            }
+            (Command::XClient, code) if Client::is_not_told(code) => {
+                self.answered();
+                self.not_told(reply);
+            }
+            (Command::Mail | Command::XForward, 250) => self.answered(),
             (Command::Rcpt(index), 250..=252 | 400..) if matches!(self.task, Task::Callout) => {
                 self.answered();
                 if too_many_recipients(&reply) {
@@ -450,7 +474,7 @@ impl Client {
                 self.done(Done::Callout, Task::Ready);
             }
             (Command::Quit, 221) => self.done(Done::Quit, Task::Over),
-            (Command::Mail, 400..)
+            (Command::Mail | Command::XForward, 400..)
             | (Command::Rcpt(_), 250..=252 | 400..)
             | (Command::Data, 354 | 400..)
             | (Command::Dot, 200..=299 | 400..)
