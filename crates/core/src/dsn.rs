@@ -119,6 +119,7 @@ pub fn notice(notice: &Notice<'_>) -> Option<Accepted> {
         body: Body::Memory(Bytes::from(body)),
         due: notice.now,
         claim: false,
+        detached: None,
     })
 }
 

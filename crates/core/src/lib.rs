@@ -2,6 +2,7 @@
 //!
 //! Invariant: no runtime, no socket, no file, no SQL. What is decided here can be tested in a microsecond.
 
+pub mod attachments;
 pub mod bounded;
 pub mod breaker;
 pub mod cache;
@@ -14,9 +15,11 @@ pub mod endpoint;
 pub mod envelope;
 pub mod guard;
 pub mod headers;
+pub mod links;
 pub mod outcome;
 pub mod policy;
 pub mod ports;
+pub mod recipe;
 pub mod retry;
 pub mod time;
 pub mod trace;

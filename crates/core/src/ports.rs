@@ -2,13 +2,16 @@
 //!
 //! Futures are boxed: one per message or per large chunk, none per octet. No runtime is named here.
 
+use crate::attachments::{Detachment, Form};
 use crate::envelope::{Envelope, MessageId, Origin, QueuedRecipient, RecipientState, RouteKey};
 use crate::guard;
 use crate::time::Timestamp;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
 use vouchsafe_smtp::{MailFrom, Reply};
 
 /// A boxed future.
@@ -53,6 +56,10 @@ pub trait Reservation: Send + Sync {
 pub trait BodyWriter: Send {
     /// Appends a chunk (callers batch to about 256 KiB). Syncs by itself every 64 MB, so that the dot is quick.
     fn write(&mut self, chunk: Bytes) -> BoxFuture<'_, Result<(), StoreFault>>;
+    /// Reads back what was written, as far as it is there. Bounded by the caller: at most 256 KiB at once.
+    fn read(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, StoreFault>>;
+    /// Cuts it back to `len` octets; the next chunk is appended there.
+    fn truncate(&mut self, len: u64) -> BoxFuture<'_, Result<(), StoreFault>>;
     /// Makes it durable (file and folder). The message counts only after `accept`.
     fn finish(self: Box<Self>) -> BoxFuture<'static, Result<SpooledBody, StoreFault>>;
 }
@@ -88,6 +95,8 @@ pub struct Accepted {
     pub due: Timestamp,
     /// Return the deliveries as claimed, so that they can be sent at once from memory.
     pub claim: bool,
+    /// Parts that were moved to blobs, already durable; an equal blob that is there takes the place of a fresh one.
+    pub detached: Option<Detachment>,
 }
 
 /// What is known of a message, in every form the queue needs.
@@ -120,6 +129,8 @@ pub struct Delivery {
     pub due: Timestamp,
     /// Recipients that are still pending or held (all, in `show`).
     pub recipients: Vec<QueuedRecipient>,
+    /// What this route gets in place of the content; `None`: the content as it is.
+    pub form: Option<Arc<Form>>,
 }
 
 /// What happened to one recipient in an attempt or by hand.
@@ -172,6 +183,9 @@ pub struct QueueRow {
     pub due: Timestamp,
     /// Attempts so far.
     pub attempts: u32,
+    /// Large parts were moved to links on this route.
+    #[serde(default)]
+    pub linked: bool,
 }
 
 /// What a queue query asks for.

@@ -68,7 +68,14 @@ async fn call(store: Arc<SqliteStore>, body: Bytes, stop: Arc<AtomicBool>) -> Ve
         let mailbox = Mailbox::parse("recipient@far.example", false).unwrap();
         envelope.add(RcptTo { mailbox, notify: None, orcpt: None }, permit);
         let head = Bytes::from_static(&[b'h'; 200]);
-        let accepted = Accepted { envelope, head, body: Body::Memory(body.clone()), due: now, claim: true };
+        let accepted = Accepted {
+            envelope,
+            head,
+            body: Body::Memory(body.clone()),
+            due: now,
+            claim: true,
+            detached: None,
+        };
         let begun = Instant::now();
         let deliveries = store.accept(accepted).await.unwrap();
         times.push(begun.elapsed());

@@ -5,6 +5,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
@@ -120,7 +121,7 @@ impl State {
     }
 
     fn accept(&mut self, accepted: Accepted) -> Result<Vec<Delivery>, StoreFault> {
-        let Accepted { envelope, head, body, due, claim } = accepted;
+        let Accepted { envelope, head, body, due, claim, detached: _ } = accepted;
         if envelope.recipients().is_empty() {
             return Err(StoreFault::Broken("an envelope without recipients".to_owned()));
         }
@@ -203,6 +204,7 @@ impl State {
             attempts: row.attempts,
             due: row.due,
             recipients: row.recipients.clone(),
+            form: None,
         })
     }
 }
@@ -337,6 +339,22 @@ impl BodyWriter for MemoryWriter {
         let fault = self.store.upgrade().map_or(Ok(()), |store| store.lock().check());
         self.chunks.push(chunk);
         ready(fault)
+    }
+
+    fn read(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, StoreFault>> {
+        let whole = self.chunks.concat();
+        let at = |place: u64| usize::try_from(place).unwrap_or(usize::MAX).min(whole.len());
+        let (from, to) = (at(range.start), at(range.end));
+        ready(Ok(Bytes::copy_from_slice(&whole[from..to.min(from + CHUNK).max(from)])))
+    }
+
+    fn truncate(&mut self, len: u64) -> BoxFuture<'_, Result<(), StoreFault>> {
+        let mut left = usize::try_from(len).unwrap_or(usize::MAX);
+        for chunk in &mut self.chunks {
+            chunk.truncate(left);
+            left -= chunk.len();
+        }
+        ready(Ok(()))
     }
 
     fn finish(self: Box<Self>) -> BoxFuture<'static, Result<SpooledBody, StoreFault>> {

@@ -83,6 +83,7 @@ impl Matcher {
             received_at: delivery.message.received_at,
             due: delivery.due,
             attempts: delivery.attempts,
+            linked: delivery.form.is_some(),
         })
     }
 

@@ -203,6 +203,7 @@ fn copy(settlement: &Settlement) -> Settlement {
             body: Body::Memory(body.clone()),
             due: notice.due,
             claim: notice.claim,
+            detached: None,
         }),
         Body::Spooled(_) => None,
     });

@@ -53,6 +53,8 @@ pub trait DiskFile: Send + Sync {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
     /// Gives the file this length, with the space for it taken now, so that a later write cannot meet a full disk.
     fn preallocate(&self, len: u64) -> io::Result<()>;
+    /// Cuts the file; durable with the next [`DiskFile::sync_data`].
+    fn set_len(&self, len: u64) -> io::Result<()>;
     /// Makes the content and length durable. After an error the file must not be used again: the kernel may have
     /// dropped what it could not write, and a second sync would lie.
     fn sync_data(&self) -> io::Result<()>;

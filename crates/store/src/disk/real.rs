@@ -108,6 +108,10 @@ impl DiskFile for RealFile {
         }
     }
 
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
     }

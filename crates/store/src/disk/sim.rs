@@ -35,7 +35,7 @@ pub enum Loss {
 /// A sync that is answered but not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lie {
-    /// Of files in folders of this name.
+    /// Of files in or under folders of this name.
     Files(&'static str),
     /// Of folders.
     Folders,
@@ -194,8 +194,7 @@ impl SimDisk {
     }
 
     fn handle(&self, state: &State, number: usize, path: &Path) -> Arc<dyn DiskFile> {
-        let folder = path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-        Arc::new(SimFile { disk: self.clone(), number, life: state.life, folder: folder.unwrap_or_default() })
+        Arc::new(SimFile { disk: self.clone(), number, life: state.life, path: path.to_owned() })
     }
 }
 
@@ -351,7 +350,7 @@ struct SimFile {
     disk: SimDisk,
     number: usize,
     life: u64,
-    folder: String,
+    path: PathBuf,
 }
 
 impl SimFile {
@@ -383,6 +382,10 @@ impl DiskFile for SimFile {
         self.state()?.change(self.number, Change::Length(len))
     }
 
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.state()?.change(self.number, Change::Length(len))
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.state()?;
         if state.call(false)? {
@@ -393,7 +396,7 @@ impl DiskFile for SimFile {
             state.files[self.number].unsynced.clear();
             return Err(io::Error::other("simulated sync error"));
         }
-        if matches!(state.lie, Some(Lie::Files(folder)) if folder == self.folder) {
+        if matches!(state.lie, Some(Lie::Files(folder)) if self.path.iter().any(|name| name == folder)) {
             return Ok(());
         }
         let content = &mut state.files[self.number];

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,6 +22,8 @@ use crate::disk::{Disk, DiskFile};
 
 /// A giant is synced this often, so that its dot is quick.
 const SYNC_EVERY: u64 = 64 << 20;
+/// The checksum is remembered this often, so that a file cut back is not read from its start.
+const MARK_EVERY: u64 = 4 << 20;
 
 /// Runs disk calls where they may block.
 async fn blocking<T: Send + 'static>(job: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
@@ -37,6 +40,8 @@ pub struct FileWriter {
     len: u64,
     unsynced: u64,
     crc: u32,
+    /// Checksums so far: (octets, CRC32C of them).
+    marks: Vec<(u64, u32)>,
     writing: Option<JoinHandle<io::Result<u32>>>,
     /// The sync of what was written before; the next chunks need not wait for it.
     syncing: Option<JoinHandle<io::Result<()>>>,
@@ -65,6 +70,7 @@ impl FileWriter {
             len: 0,
             unsynced: 0,
             crc: 0,
+            marks: Vec::new(),
             writing: None,
             syncing: None,
             fault: None,
@@ -78,7 +84,12 @@ impl FileWriter {
             let written = writing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
             self.writing = None;
             match written {
-                Ok(crc) => self.crc = crc,
+                Ok(crc) => {
+                    self.crc = crc;
+                    if self.len >= self.marks.last().map_or(0, |(len, _)| *len) + MARK_EVERY {
+                        self.marks.push((self.len, crc));
+                    }
+                }
                 Err(error) => self.fault = Some(fault_of_io("body", &error)),
             }
         }
@@ -119,6 +130,50 @@ impl BodyWriter for FileWriter {
         })
     }
 
+    fn read(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, StoreFault>> {
+        Box::pin(async move {
+            self.wait().await?;
+            let end = range.end.min(self.len);
+            let wanted = usize::try_from(end.saturating_sub(range.start)).unwrap_or(CHUNK).min(CHUNK);
+            let (file, offset) = (self.file.clone(), range.start);
+            let read = blocking(move || read(&*file, offset, wanted)).await;
+            read.map_err(|error| fault_of_io("body", &error))
+        })
+    }
+
+    fn truncate(&mut self, len: u64) -> BoxFuture<'_, Result<(), StoreFault>> {
+        Box::pin(async move {
+            self.wait().await?;
+            if len >= self.len {
+                return Ok(());
+            }
+            while self.marks.last().is_some_and(|(marked, _)| *marked > len) {
+                self.marks.pop();
+            }
+            let (from, crc) = self.marks.last().copied().unwrap_or_default();
+            let file = self.file.clone();
+            let cut = blocking(move || {
+                file.set_len(len)?;
+                let (mut at, mut crc) = (from, crc);
+                while at < len {
+                    let wanted = usize::try_from(len - at).unwrap_or(CHUNK).min(CHUNK);
+                    let chunk = read(&*file, at, wanted)?;
+                    if chunk.len() < wanted {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                    crc = crc32c::crc32c_append(crc, &chunk);
+                    at += chunk.len() as u64;
+                }
+                Ok(crc)
+            });
+            match cut.await {
+                Ok(crc) => (self.len, self.crc) = (len, crc),
+                Err(error) => self.fault = Some(fault_of_io("body", &error)),
+            }
+            self.fault.clone().map_or(Ok(()), Err)
+        })
+    }
+
     fn finish(mut self: Box<Self>) -> BoxFuture<'static, Result<SpooledBody, StoreFault>> {
         Box::pin(async move {
             self.wait().await?;
@@ -133,6 +188,14 @@ impl BodyWriter for FileWriter {
             Ok(SpooledBody { name, len })
         })
     }
+}
+
+/// Up to `wanted` octets; fewer at the end of the file.
+fn read(file: &dyn DiskFile, offset: u64, wanted: usize) -> io::Result<Bytes> {
+    let mut buffer = BytesMut::zeroed(wanted);
+    let count = file.read_at(offset, &mut buffer)?;
+    buffer.truncate(count);
+    Ok(buffer.freeze())
 }
 
 impl Drop for FileWriter {
@@ -238,10 +301,8 @@ impl FileReader {
         }
         let (file, offset, sum) = (self.file.clone(), self.read, self.sum);
         let read = blocking(move || {
-            let mut buffer = BytesMut::zeroed(wanted);
-            let count = file.read_at(offset, &mut buffer)?;
-            buffer.truncate(count);
-            Ok((crc32c::crc32c_append(sum, &buffer), buffer.freeze()))
+            let chunk = read(&*file, offset, wanted)?;
+            Ok((crc32c::crc32c_append(sum, &chunk), chunk))
         });
         let (sum, chunk) = read.await.map_err(|error| fault_of_io("body", &error))?;
         self.read += chunk.len() as u64;

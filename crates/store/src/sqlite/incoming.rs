@@ -55,7 +55,7 @@ pub enum Content {
 impl Incoming {
     /// Makes a message ready. A spooled body is adopted here: whoever drops the `Incoming` must remove its file.
     pub fn prepare(accepted: Accepted, shared: &Shared) -> Result<Incoming, StoreFault> {
-        let Accepted { envelope, head, body, due, claim: _ } = accepted;
+        let Accepted { envelope, head, body, due, claim: _, detached: _ } = accepted;
         if envelope.recipients().is_empty() {
             return Err(StoreFault::Broken("an envelope without recipients".to_owned()));
         }

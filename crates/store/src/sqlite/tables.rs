@@ -176,6 +176,7 @@ pub fn insert(
                 attempts: 0,
                 due: *due,
                 recipients: std::mem::take(&mut branch.recipients),
+                form: None,
             });
         }
     }
@@ -492,7 +493,7 @@ fn decode(row: &Row<'_>, id: i64, message: MessageId) -> rusqlite::Result<Result
             .map_err(|e| e.to_string())?;
         let (origin, mail) = meta.into_core()?;
         let message = Message { id: message, received_at, origin, mail, size };
-        Ok(Delivery { id, message, route, attempts, due, recipients })
+        Ok(Delivery { id, message, route, attempts, due, recipients, form: None })
     };
     Ok(parts())
 }

@@ -230,6 +230,7 @@ mod tests {
             received_at: Timestamp(1_795_415_738_000_000),
             due: Timestamp(1_795_416_038_000_000),
             attempts: 1,
+            linked: false,
         }]
     }
 

@@ -1,0 +1,428 @@
+//! Detached files: their ports, and what is kept of them.
+//!
+//! A *blob* is the octets, once for equal content, in a [`BlobStore`] (files, S3, memory). A *share* is one message's
+//! detached files with their life: how long, how often, for whom; in an [`AttachmentStore`], beside the queue. A *link*
+//! leads one recipient, or one group, to a share. No link is made before its blobs are durable: all rows are written in
+//! the transaction of `MailStore::accept`.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::envelope::{Envelope, MessageId, RouteKey};
+use crate::links::{LinkSecret, Sharing, TokenHash};
+use crate::ports::{BoxFuture, StoreFault};
+use crate::recipe::Recipe;
+use crate::time::Timestamp;
+
+/// A blob being written. Dropped without `seal`, it leaves nothing behind.
+pub trait BlobWriter: Send {
+    /// Appends a chunk (callers batch to about 256 KiB). Syncs by itself now and then, so that `seal` is quick.
+    fn write(&mut self, chunk: Bytes) -> BoxFuture<'_, Result<(), StoreFault>>;
+    /// Makes it durable, name included. It counts only after `accept`.
+    fn seal(self: Box<Self>) -> BoxFuture<'static, Result<SealedBlob, StoreFault>>;
+}
+
+/// A durable blob that no share has adopted yet: `accept` does, or its maker deletes it; what a crash leaves is
+/// collected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedBlob {
+    /// The store's name for it: random, of letters, digits and dashes.
+    pub name: String,
+    /// Octets.
+    pub len: u64,
+    /// SHA-256 of them.
+    pub sha256: [u8; 32],
+    /// What it is encrypted with, itself encrypted; empty where it is not.
+    pub key: Vec<u8>,
+}
+
+/// A blob as it is looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobRef {
+    /// The store's name for it.
+    pub name: String,
+    /// Octets.
+    pub len: u64,
+    /// See [`SealedBlob::key`].
+    pub key: Vec<u8>,
+}
+
+impl SealedBlob {
+    /// To open it.
+    pub fn reference(&self) -> BlobRef {
+        BlobRef { name: self.name.clone(), len: self.len, key: self.key.clone() }
+    }
+}
+
+/// A stretch of a blob, read in order.
+pub trait BlobReader: Send {
+    /// The next chunk, at most 256 KiB; `None` at the end of the stretch. A blob that ends early is
+    /// [`StoreFault::Corrupt`].
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, StoreFault>>;
+}
+
+/// A blob in the store, for the collection of orphans.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundBlob {
+    /// Its name.
+    pub name: String,
+    /// When it was begun.
+    pub begun: Timestamp,
+}
+
+/// Where blobs are.
+pub trait BlobStore: Send + Sync {
+    /// Begins a blob.
+    fn create(&self, now: Timestamp) -> BoxFuture<'_, Result<Box<dyn BlobWriter>, StoreFault>>;
+    /// Opens a stretch; past the end it is cut.
+    fn open(
+        &self,
+        blob: BlobRef,
+        range: Range<u64>,
+    ) -> BoxFuture<'_, Result<Box<dyn BlobReader>, StoreFault>>;
+    /// Removes a blob; fine if it is not there.
+    fn delete(&self, name: String) -> BoxFuture<'_, Result<(), StoreFault>>;
+    /// Blobs whose names come behind `after`, at most `limit`, in the order of their names.
+    fn list(&self, after: String, limit: usize) -> BoxFuture<'_, Result<Vec<FoundBlob>, StoreFault>>;
+}
+
+/// Uploads in parts under way, so that those a crash has cut off can be aborted. Changes are durable when answered.
+pub trait UploadLog: Send + Sync {
+    /// An upload is about to send its first part.
+    fn upload_begun(&self, name: String, upload: String) -> BoxFuture<'_, Result<(), StoreFault>>;
+    /// It is complete or aborted.
+    fn upload_ended(&self, name: String) -> BoxFuture<'_, Result<(), StoreFault>>;
+    /// All that have begun and not ended: (name, upload).
+    fn uploads(&self) -> BoxFuture<'_, Result<Vec<(String, String)>, StoreFault>>;
+}
+
+/// A part of a message that was moved to a blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detached {
+    /// Its octets.
+    pub blob: SealedBlob,
+    /// The sender's name for it, cleaned for show.
+    pub file_name: String,
+    /// Its type, as the message says: `application/pdf`.
+    pub media_type: String,
+    /// Its place among the detached parts, from 0; part of its address on the page.
+    pub position: u32,
+}
+
+/// What whoever follows a link must prove.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// Nothing but the link.
+    #[default]
+    Link,
+    /// A code that is mailed to the link's recipient when asked for.
+    Code,
+}
+
+/// How the links of a message are made.
+#[derive(Clone, Debug)]
+pub struct LinkRules {
+    /// A token for every recipient, or one for all.
+    pub per_recipient: bool,
+    /// Recipients that are not named in To or Cc, by their place in the envelope.
+    pub blind: Vec<u32>,
+    /// The links are good for this long.
+    pub expire: Duration,
+    /// What else is asked for.
+    pub access: Access,
+    /// Fresh chance.
+    pub secret: LinkSecret,
+}
+
+/// What was detached from a message, and what is sent in its place.
+#[derive(Clone, Debug)]
+pub struct Detachment {
+    /// The parts.
+    pub parts: Vec<Detached>,
+    /// The form of each route that does not get the content as it is.
+    pub forms: Vec<(RouteKey, Recipe)>,
+    /// Its links: made for the recipients of the routes with a form.
+    pub links: LinkRules,
+}
+
+impl Detachment {
+    /// Recipients whose route has a form: they get a link.
+    pub fn linked(&self, envelope: &Envelope) -> Vec<u32> {
+        let has_form = |route: &RouteKey| self.forms.iter().any(|(key, _)| key == route);
+        let all = (0u32..).zip(envelope.recipients());
+        all.filter(|(_, (_, permit))| has_form(permit.route())).map(|(index, _)| index).collect()
+    }
+
+    /// Who shares a token.
+    pub fn sharing(&self, envelope: &Envelope) -> Sharing {
+        Sharing::new(self.links.per_recipient, self.linked(envelope).len(), &self.links.blind)
+    }
+}
+
+/// A route's form of a message in the queue, with what its slots are filled from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Form {
+    /// The pieces.
+    pub recipe: Recipe,
+    /// Octets of the content it is made from.
+    pub content: u64,
+    /// Where tokens come from.
+    pub secret: LinkSecret,
+    /// Who shares one.
+    pub sharing: Sharing,
+}
+
+impl Form {
+    /// The link of a recipient, under this address of the download pages (no slash at its end).
+    pub fn link(&self, public_url: &str, index: u32) -> String {
+        format!("{public_url}/{}", self.secret.token(self.sharing.group(index)))
+    }
+}
+
+/// Who is charged for the files of a message: the user (login or sender) and the domain; empty where there is none.
+pub fn charged(envelope: &Envelope) -> (String, String) {
+    let sender = envelope.mail.reverse_path.mailbox();
+    if envelope.origin.known_sender {
+        let owner = envelope.origin.login.clone().or_else(|| sender.map(|sender| sender.as_str().to_owned()));
+        let domain = sender.map(|sender| sender.domain_key()).unwrap_or_default();
+        return (owner.unwrap_or_default().to_lowercase(), domain);
+    }
+    let domain = envelope.recipients().first().map(|(to, _)| to.mailbox.domain_key());
+    (String::new(), domain.unwrap_or_default())
+}
+
+/// A file of a share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedFile {
+    /// Its place.
+    pub position: u32,
+    /// The sender's name for it, cleaned.
+    pub file_name: String,
+    /// Its type.
+    pub media_type: String,
+    /// Octets.
+    pub size: u64,
+    /// SHA-256, in hexadecimal.
+    pub sha256: String,
+    /// Downloads counted.
+    pub downloads: u64,
+    /// Its blob.
+    #[serde(skip)]
+    pub blob: Option<BlobRef>,
+}
+
+/// A link of a share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkRow {
+    /// The first digits of the token's digest: a name for it that opens nothing.
+    pub id: String,
+    /// Who got it.
+    pub recipients: Vec<String>,
+    /// It leads nowhere since then.
+    pub revoked: Option<Timestamp>,
+    /// Downloads counted.
+    pub downloads: u64,
+    /// The latest of them.
+    pub last_download: Option<Timestamp>,
+}
+
+/// One message's detached files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// The message.
+    pub message: MessageId,
+    /// When it was accepted.
+    pub created: Timestamp,
+    /// Its links are good until then.
+    pub expires: Timestamp,
+    /// Reverse path, empty for `<>`.
+    pub sender: String,
+    /// Who is charged: user.
+    pub owner: String,
+    /// Who is charged: domain.
+    pub domain: String,
+    /// The sender authenticated or is trusted: only such are ever mailed.
+    pub known_sender: bool,
+    /// Nothing of it is deleted, whatever is due.
+    pub hold: bool,
+    /// Its links lead nowhere since then.
+    pub revoked: Option<Timestamp>,
+    /// What else is asked for.
+    pub access: Access,
+    /// Argon2id PHC string; asked for before anything is shown.
+    #[serde(skip)]
+    pub password: Option<String>,
+    /// The sender was told that it will expire unfetched.
+    pub reminded: bool,
+    /// The sender was told of the first download.
+    pub receipted: bool,
+    /// A recipient asked for more time since the sender was last told.
+    pub asked: bool,
+    /// The files, by position.
+    pub files: Vec<SharedFile>,
+    /// The links.
+    pub links: Vec<LinkRow>,
+}
+
+impl Share {
+    /// Octets of its files.
+    pub fn size(&self) -> u64 {
+        self.files.iter().map(|file| file.size).sum()
+    }
+    /// Downloads counted.
+    pub fn downloads(&self) -> u64 {
+        self.files.iter().map(|file| file.downloads).sum()
+    }
+}
+
+/// What is asked of the shares.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShareFilter {
+    /// Only this message's.
+    pub message: Option<MessageId>,
+    /// Only where sender, user or a recipient contains this, case-folded.
+    pub address: Option<String>,
+    /// Only from this sender, exactly, case-folded.
+    pub sender: Option<String>,
+    /// Only with this recipient, exactly, case-folded.
+    pub recipient: Option<String>,
+    /// Only those that expire before.
+    pub expires_before: Option<Timestamp>,
+    /// At most this many, oldest first; 0 means 1,000.
+    pub limit: usize,
+}
+
+/// Where a token leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Landing {
+    /// The share, with this link as its only one.
+    pub share: Share,
+    /// Downloads counted on this link, all files.
+    pub downloads: u64,
+}
+
+/// A change of a share. Each is written to the audit log in the same transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShareChange {
+    /// A download of a file is counted.
+    Downloaded {
+        /// The link.
+        link: TokenHash,
+        /// The file.
+        position: u32,
+    },
+    /// All links of a message lead nowhere from now on, or one of them, by its id.
+    Revoke {
+        /// The message.
+        message: MessageId,
+        /// Only this link.
+        link: Option<String>,
+    },
+    /// The links are good until then; also after they were revoked or have expired.
+    Extend {
+        /// The message.
+        message: MessageId,
+        /// Until then.
+        until: Timestamp,
+    },
+    /// Legal hold, on or off.
+    Hold {
+        /// The message.
+        message: MessageId,
+        /// On.
+        on: bool,
+    },
+    /// Files and links are deleted. Refused with [`StoreFault::Missing`] while there is a hold on it.
+    Erase {
+        /// The message.
+        message: MessageId,
+    },
+    /// A password is asked for, or no longer.
+    Password {
+        /// The message.
+        message: MessageId,
+        /// Argon2id PHC string.
+        hash: Option<String>,
+    },
+    /// The sender has been told.
+    Told {
+        /// The message.
+        message: MessageId,
+        /// Of what.
+        what: Telling,
+    },
+    /// A recipient asked for more time.
+    Asked {
+        /// The link.
+        link: TokenHash,
+    },
+}
+
+/// What a sender is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Telling {
+    /// It will expire unfetched.
+    Reminder,
+    /// It was fetched for the first time.
+    Receipt,
+    /// A recipient would like more time.
+    MoreTime,
+}
+
+/// A line of the audit log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditRow {
+    /// Its number; no number is missing.
+    pub number: i64,
+    /// When.
+    pub at: Timestamp,
+    /// `store`, `fetch`, `revoke`, `extend`, `hold`, `release`, `erase`, `password`.
+    pub what: String,
+    /// Who did it: `admin`, `housekeeping`, a client address.
+    pub who: String,
+    /// The message.
+    pub message: Option<MessageId>,
+    /// Words.
+    pub detail: String,
+    /// Digest of the line before it and of this one, in hexadecimal.
+    pub chain: String,
+}
+
+/// Octets charged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// To the user.
+    pub user: u64,
+    /// To the domain.
+    pub domain: u64,
+}
+
+/// Shares, links and the audit log.
+pub trait AttachmentStore: Send + Sync {
+    /// Where a token leads; whatever its state.
+    fn landing(&self, link: TokenHash) -> BoxFuture<'_, Result<Option<Landing>, StoreFault>>;
+    /// Shares with their files and links, oldest first.
+    fn shares(&self, filter: ShareFilter) -> BoxFuture<'_, Result<Vec<Share>, StoreFault>>;
+    /// Changes a share. `who` is for the audit log. `Ok` only when durable.
+    fn change(
+        &self,
+        change: ShareChange,
+        who: String,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<(), StoreFault>>;
+    /// What is charged to a user and a domain (see [`charged`]); an empty name is charged nothing.
+    fn usage(&self, owner: String, domain: String) -> BoxFuture<'_, Result<Usage, StoreFault>>;
+    /// Blobs that no share names any more, at most `limit`: delete them, then say `forget_blobs`.
+    fn doomed_blobs(&self, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreFault>>;
+    /// These doomed blobs are deleted.
+    fn forget_blobs(&self, names: Vec<String>) -> BoxFuture<'_, Result<(), StoreFault>>;
+    /// Those of these names that have no row: nobody knows them.
+    fn unknown_blobs(&self, names: Vec<String>) -> BoxFuture<'_, Result<Vec<String>, StoreFault>>;
+    /// Lines of the audit log behind this number, at most `limit`.
+    fn audit(&self, after: i64, limit: usize) -> BoxFuture<'_, Result<Vec<AuditRow>, StoreFault>>;
+}
