@@ -105,6 +105,9 @@ pub fn notice(notice: &Notice<'_>) -> Option<Accepted> {
         session: String::new(),
         listener: String::new(),
         client: None,
+        port: None,
+        helo: String::new(),
+        esmtp: true,
         login: None,
         known_sender: true,
     };

@@ -72,6 +72,12 @@ pub struct Origin {
     pub listener: String,
     /// Client address.
     pub client: Option<std::net::IpAddr>,
+    /// Its port, where known.
+    pub port: Option<u16>,
+    /// Its name in EHLO or HELO, as it came; empty for our own notices.
+    pub helo: String,
+    /// It said EHLO.
+    pub esmtp: bool,
     /// Login name, if the client authenticated. Never written into the message.
     pub login: Option<String>,
     /// The sender authenticated or is in a trusted network: it always gets its bounces (DESIGN section 6).

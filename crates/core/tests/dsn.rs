@@ -41,6 +41,9 @@ fn message(from: &str, ret: Option<Ret>) -> Message {
         session: "s".into(),
         listener: "submission".into(),
         client: None,
+        port: None,
+        helo: String::new(),
+        esmtp: true,
         login: None,
         known_sender: true,
     };

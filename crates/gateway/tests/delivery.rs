@@ -10,5 +10,7 @@ mod destinations;
 mod notices;
 #[path = "delivery/refusals.rs"]
 mod refusals;
+#[path = "delivery/telling.rs"]
+mod telling;
 #[path = "delivery/world.rs"]
 mod world;

@@ -114,6 +114,9 @@ fn origin() -> Origin {
         session: "0190".to_owned(),
         listener: "submission".to_owned(),
         client: Some("192.0.2.1".parse().unwrap()),
+        port: Some(40_123),
+        helo: "pc.example".to_owned(),
+        esmtp: true,
         login: Some("alice".to_owned()),
         known_sender: true,
     }

@@ -18,6 +18,7 @@ use vouchsafe_smtp::extension::Capabilities;
 use vouchsafe_smtp::{BodyKind, Enhanced, RcptTo, Reply, Tick};
 
 use super::board::{DestinationId, Job};
+use super::telling::{Ready, Teller};
 use super::{Deliverer, content};
 
 /// Recipients of one transaction (RFC 5321 §4.5.3.1.8: every server takes 100).
@@ -38,6 +39,7 @@ pub(super) struct Session {
     hop: usize,
     host: String,
     endpoint: String,
+    teller: Teller,
     opened: Tick,
     messages: usize,
     _place: Place,
@@ -151,6 +153,10 @@ impl<'a> Trial<'a> {
                     batch.into_iter().rev().for_each(|at| left.push_front(at));
                     *kept = session.keep(self.deliverer.deps.clock.tick()).await;
                 }
+                Step::Fresh => {
+                    batch.into_iter().rev().for_each(|at| left.push_front(at));
+                    session.end().await;
+                }
                 Step::Over(outcome) => {
                     self.all(batch.into_iter().chain(left), &outcome, Some(&session));
                     *kept = session.keep(self.deliverer.deps.clock.tick()).await;
@@ -187,11 +193,12 @@ impl<'a> Trial<'a> {
                     }
                     let place = Place(self.deliverer.clone(), self.destination);
                     let (host, opened) = (endpoint.host.clone(), deps.clock.tick());
-                    let endpoint = endpoint.to_string();
+                    let (tell, endpoint) = (endpoint.tell, endpoint.to_string());
                     return Ok(Session {
                         connection,
                         hop,
                         host,
+                        teller: Teller::new(tell, endpoint.clone()),
                         endpoint,
                         opened,
                         messages: 0,
@@ -248,6 +255,12 @@ impl<'a> Trial<'a> {
     async fn transact(&mut self, session: &mut Session, batch: &[usize]) -> Step {
         let delivery = &self.job.delivery;
         let store = &*self.deliverer.deps.store;
+        // What the next hop offers may depend on the client.
+        match session.teller.tell(&mut session.connection, &delivery.message, &self.deliverer.noted).await {
+            Ok(Ready::Yes) => {}
+            Ok(Ready::No) => return Step::Fresh,
+            Err(fault) => return self.after_fault(session, &fault, session.messages > 0),
+        }
         let offers = session.connection.capabilities().clone();
         let needs = match needs(self.job, store, &offers).await {
             Ok(needs) => needs,
@@ -276,12 +289,21 @@ impl<'a> Trial<'a> {
         session.messages += 1;
         match (sent, content.fault) {
             (_, Some(fault)) => Step::Over(self.store_fault(&fault)),
-            // The peer had ended the kept session: nothing was said about this message.
-            (Err(fault), None) if fault.is_stale_session() && session.messages > 1 => Step::Again,
-            (Err(fault), None) if says_nothing(&fault) && self.other_hop(session.hop) => Step::Again,
-            (Err(fault), None) => Step::Over(self.judge_fault(&fault)),
+            (Err(fault), None) => self.after_fault(session, &fault, session.messages > 1),
             (Ok(replies), None) if cannot_now(&replies) && self.other_hop(session.hop) => Step::Again,
-            (Ok(replies), None) => self.judge_replies(session, &fit, &replies, &offers),
+            (Ok(replies), None) => {
+                session.teller.heard(replies.not_told.as_ref(), &self.deliverer.noted);
+                self.judge_replies(session, &fit, &replies, &offers)
+            }
+        }
+    }
+
+    /// Where a fault of the session leads. `kept`: it had delivered before; if the peer had ended it then, nothing was
+    /// said about this message.
+    fn after_fault(&mut self, session: &Session, fault: &Fault, kept: bool) -> Step {
+        match fault.is_stale_session() && kept || says_nothing(fault) && self.other_hop(session.hop) {
+            true => Step::Again,
+            false => Step::Over(self.judge_fault(fault)),
         }
     }
 
@@ -386,13 +408,16 @@ enum Step {
     Rest(Vec<usize>),
     /// Nothing was said about the message: anew.
     Again,
+    /// The same over a session that has not yet been told of another client.
+    Fresh,
     /// This holds for all that are left.
     Over(Outcome),
 }
 
 /// Before its content was sent, a broken session says nothing about the message.
 fn says_nothing(fault: &Fault) -> bool {
-    let early = matches!(fault.phase, Phase::Mail | Phase::Rcpt | Phase::Data | Phase::Reset);
+    let early =
+        matches!(fault.phase, Phase::Identity | Phase::Mail | Phase::Rcpt | Phase::Data | Phase::Reset);
     let broken = match &fault.kind {
         FaultKind::Closed | FaultKind::Timeout | FaultKind::Garbage(_) => true,
         FaultKind::Refused(reply) => reply.is_transient(),

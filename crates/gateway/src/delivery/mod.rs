@@ -8,6 +8,7 @@ mod attempt;
 mod board;
 mod content;
 mod settlement;
+mod telling;
 mod worker;
 
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -24,6 +25,7 @@ use vouchsafe_core::{Endpoint, Timestamp};
 use vouchsafe_net::client::{Connector, Hello, TraceSink};
 
 use board::{Board, Job};
+use telling::Noted;
 
 /// Time for the attempts under way when we are told to stop.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -61,6 +63,7 @@ pub struct Deliverer {
     deps: Deps,
     board: Mutex<Board>,
     agenda: Mutex<Agenda>,
+    noted: Noted,
     /// Wakes `run`.
     bell: Notify,
 }
@@ -83,7 +86,7 @@ impl Deliverer {
     pub fn new(deps: Deps) -> Arc<Deliverer> {
         let board = Mutex::new(Board::new(deps.settings.load_full()));
         let agenda = Mutex::new(Agenda { ask: true, due: None, asked: None });
-        Arc::new(Deliverer { deps, board, agenda, bell: Notify::new() })
+        Arc::new(Deliverer { deps, board, agenda, noted: Noted::default(), bell: Notify::new() })
     }
 
     /// Room to take freshly accepted deliveries without going through the disk: reception asks before

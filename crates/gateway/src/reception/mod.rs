@@ -155,6 +155,9 @@ impl Session {
             session: self.id.clone(),
             listener: self.listener.name.clone(),
             client: self.client(),
+            port: self.peer.map(|peer| peer.port()),
+            helo: self.hello.0.clone(),
+            esmtp: self.hello.1,
             login: self.login.clone(),
             known_sender: self.known_sender(),
         };

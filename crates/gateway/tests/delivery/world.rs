@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -284,7 +285,7 @@ impl World {
             .iter()
             .map(|to| RcptTo { mailbox: Mailbox::parse(to, true).unwrap(), notify: None, orcpt: None })
             .collect();
-        Draft { mail, to, known: true, body: "Subject: hi\r\n\r\nHello\r\n.dot\r\n".into() }
+        Draft { mail, to, client: None, known: true, body: "Subject: hi\r\n\r\nHello\r\n.dot\r\n".into() }
     }
 
     pub fn accepted(&self, draft: Draft, claim: bool) -> Accepted {
@@ -292,14 +293,18 @@ impl World {
         let origin = Origin {
             session: "s1".into(),
             listener: "mx".into(),
-            client: None,
+            client: draft.client.map(|client| client.ip()),
+            port: draft.client.map(|client| client.port()),
+            helo: "pc.example".into(),
+            esmtp: true,
             login: None,
             known_sender: draft.known,
         };
         let mut envelope = Envelope::new(MessageId::at(now), now, origin, draft.mail);
         for to in draft.to {
             let domain = to.mailbox.domain().to_owned();
-            let ours = ["home.example", "far.example", "gone.example"].contains(&domain.as_str());
+            let ours =
+                ["home.example", "far.example", "gone.example", "told.example"].contains(&domain.as_str());
             let client = Client { authenticated: true, ..Client::default() };
             let permit = match decide(&client, ours.then_some(domain.as_str())) {
                 Decision::Permit(permit) => permit,
@@ -380,14 +385,19 @@ impl World {
 }
 
 /// A message before it is accepted.
+#[derive(Clone)]
 pub struct Draft {
     pub mail: MailFrom,
     pub to: Vec<RcptTo>,
+    pub client: Option<SocketAddr>,
     pub known: bool,
     pub body: Bytes,
 }
 
 impl Draft {
+    pub fn from_client(self, client: &str) -> Draft {
+        Draft { client: Some(client.parse().unwrap()), ..self }
+    }
     pub fn stranger(self) -> Draft {
         Draft { known: false, ..self }
     }

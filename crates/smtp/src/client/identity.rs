@@ -52,6 +52,13 @@ impl Identity {
         xtext.unwrap_or_else(|| UNAVAILABLE.to_owned())
     }
 
+    /// Its name, if it can stand in EHLO as it is.
+    fn greeting(&self) -> Option<String> {
+        let plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-._:[]".contains(&octet);
+        let fits = (1..=VALUE).contains(&self.helo.len()) && self.helo.bytes().all(plain);
+        fits.then(|| self.helo.clone())
+    }
+
     /// `VERB NAME=value ...` with those of `attributes` that were offered.
     fn line(&self, verb: &str, attributes: &[&str], offered: &str) -> String {
         let offers = |name: &str| offered.split_ascii_whitespace().any(|o| o.eq_ignore_ascii_case(name));
@@ -101,6 +108,8 @@ impl Client {
             return self.fail(FaultKind::Local("XCLIENT is not offered".to_owned()));
         };
         if self.start(Task::Opening, now) {
+            // XCLIENT_README, example 1: the new EHLO, too, is the client's; the peer judges by the last one it heard.
+            self.speaks_as = identity.greeting();
             let line = identity.line("XCLIENT", &["NAME", "ADDR", "PORT", "PROTO", "HELO"], &offered);
             self.say(Command::XClient, |out| out.extend_from_slice(line.as_bytes()));
         }
@@ -121,6 +130,7 @@ impl Client {
 
     /// XCLIENT was refused.
     pub(super) fn not_told(&mut self, reply: Reply) {
+        self.speaks_as = None;
         self.done(Done::NotTold(reply), Task::Ready);
     }
 }

@@ -182,6 +182,8 @@ pub struct Client {
     out_secret: bool,
     /// XFORWARD of the next delivery.
     forward: Option<String>,
+    /// The name in EHLO since XCLIENT; before, ours.
+    speaks_as: Option<String>,
     outputs: VecDeque<Output>,
     deadline: Tick,
     now: Tick,
@@ -204,6 +206,7 @@ impl Client {
             written: 0,
             out_secret: false,
             forward: None,
+            speaks_as: None,
             outputs: VecDeque::new(),
             deadline,
             now,
@@ -509,7 +512,7 @@ impl Client {
 
     fn greet(&mut self, command: Command) {
         let verb = if command == Command::Ehlo { "EHLO " } else { "HELO " };
-        let line = format!("{verb}{}", self.config.hello);
+        let line = format!("{verb}{}", self.speaks_as.as_ref().unwrap_or(&self.config.hello));
         self.say(command, |out| out.extend_from_slice(line.as_bytes()));
     }
 

@@ -17,6 +17,13 @@ pub struct Meta {
     listener: String,
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     client: Option<IpAddr>,
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    #[serde(rename = "h", default, skip_serializing_if = "is_default")]
+    helo: String,
+    /// It said HELO.
+    #[serde(rename = "o", default, skip_serializing_if = "is_default")]
+    old: bool,
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
     login: Option<String>,
     #[serde(rename = "k", default, skip_serializing_if = "is_default")]
@@ -50,6 +57,9 @@ impl Meta {
             session: origin.session.clone(),
             listener: origin.listener.clone(),
             client: origin.client,
+            port: origin.port,
+            helo: origin.helo.clone(),
+            old: !origin.esmtp,
             login: origin.login.clone(),
             known_sender: origin.known_sender,
             from: mail.reverse_path.as_str().to_owned(),
@@ -72,6 +82,9 @@ impl Meta {
             session: self.session,
             listener: self.listener,
             client: self.client,
+            port: self.port,
+            helo: self.helo,
+            esmtp: !self.old,
             login: self.login,
             known_sender: self.known_sender,
         };
@@ -192,4 +205,17 @@ pub fn to_json<T: Serialize>(value: &T) -> String {
 
 fn mailbox(text: &str) -> Result<Mailbox, String> {
     Mailbox::parse(text, true).map_err(|fault| format!("stored address does not parse: {}", fault.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_of_an_earlier_version_is_read() {
+        let earlier = r#"{"s":"s-1","l":"mx","c":"192.0.2.7","k":true,"f":"a@x.example"}"#;
+        let (origin, mail) = serde_json::from_str::<Meta>(earlier).unwrap().into_core().unwrap();
+        assert_eq!((origin.port, origin.helo.as_str(), origin.esmtp), (None, "", true));
+        assert_eq!(to_json(&Meta::of(&origin, &mail)), earlier, "and written as it was");
+    }
 }

@@ -50,6 +50,9 @@ pub fn envelope(id: MessageId, from: &str, to: &[&str]) -> Envelope {
         session: "s-1".to_owned(),
         listener: "mx".to_owned(),
         client: Some("192.0.2.7".parse().unwrap()),
+        port: Some(40_123),
+        helo: "pc.example".to_owned(),
+        esmtp: false,
         login: Some("alice".to_owned()),
         known_sender: true,
     };
