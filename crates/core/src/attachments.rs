@@ -6,6 +6,7 @@
 //! the transaction of `MailStore::accept`.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,9 +26,9 @@ pub trait BlobWriter: Send {
     fn seal(self: Box<Self>) -> BoxFuture<'static, Result<SealedBlob, StoreFault>>;
 }
 
-/// A durable blob that no share has adopted yet: `accept` does, or its maker deletes it; what a crash leaves is
-/// collected.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A durable blob that no share has adopted yet. `accept` adopts it; once every copy of this is dropped, a blob that no
+/// share names is collected by housekeeping.
+#[derive(Clone, Debug)]
 pub struct SealedBlob {
     /// The store's name for it: random, of letters, digits and dashes.
     pub name: String,
@@ -37,6 +38,18 @@ pub struct SealedBlob {
     pub sha256: [u8; 32],
     /// What it is encrypted with, itself encrypted; empty where it is not.
     pub key: Vec<u8>,
+    /// Keeps it from being collected.
+    pub keep: Keep,
+}
+
+/// Held by the makers of a blob until a share names it.
+#[derive(Clone, Default)]
+pub struct Keep(pub Option<Arc<dyn std::any::Any + Send + Sync>>);
+
+impl std::fmt::Debug for Keep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keep")
+    }
 }
 
 /// A blob as it is looked up.
@@ -64,19 +77,10 @@ pub trait BlobReader: Send {
     fn next(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, StoreFault>>;
 }
 
-/// A blob in the store, for the collection of orphans.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FoundBlob {
-    /// Its name.
-    pub name: String,
-    /// When it was begun.
-    pub begun: Timestamp,
-}
-
 /// Where blobs are.
 pub trait BlobStore: Send + Sync {
     /// Begins a blob.
-    fn create(&self, now: Timestamp) -> BoxFuture<'_, Result<Box<dyn BlobWriter>, StoreFault>>;
+    fn create(&self) -> BoxFuture<'_, Result<Box<dyn BlobWriter>, StoreFault>>;
     /// Opens a stretch; past the end it is cut.
     fn open(
         &self,
@@ -85,8 +89,9 @@ pub trait BlobStore: Send + Sync {
     ) -> BoxFuture<'_, Result<Box<dyn BlobReader>, StoreFault>>;
     /// Removes a blob; fine if it is not there.
     fn delete(&self, name: String) -> BoxFuture<'_, Result<(), StoreFault>>;
-    /// Blobs whose names come behind `after`, at most `limit`, in the order of their names.
-    fn list(&self, after: String, limit: usize) -> BoxFuture<'_, Result<Vec<FoundBlob>, StoreFault>>;
+    /// Names of blobs, at most about `limit`, in an order of the store's own, behind `after` (empty: from the first).
+    /// Those whose makers still hold them are left out: whoever is listed is named by a share, or never will be.
+    fn list(&self, after: String, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreFault>>;
 }
 
 /// Uploads in parts under way, so that those a crash has cut off can be aborted. Changes are durable when answered.
@@ -100,7 +105,7 @@ pub trait UploadLog: Send + Sync {
 }
 
 /// A part of a message that was moved to a blob.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Detached {
     /// Its octets.
     pub blob: SealedBlob,
