@@ -53,6 +53,20 @@ fn listeners(s: &Settings, f: &Findings) {
             taken.push((&listener.name, *address));
         }
         auth(listener, &label, f);
+        proxies(listener, &label, f);
+    }
+}
+
+/// Whoever is in `proxies` can say that it is anyone, trusted networks included.
+fn proxies(l: &Listener, label: &str, f: &Findings) {
+    let key = format!("{label}.proxies");
+    let public = |net: &IpNet| !is_private(net) && !net.addr().is_loopback();
+    for network in l.proxies.iter().filter(|net| public(net) && net.prefix_len() < 16) {
+        let what = format!("{network} holds strangers: any of them could pass for a trusted client");
+        f.notice(&f.at(&key, ""), what);
+    }
+    if l.proxies.is_empty() && l.proxy_protocol != ProxyProtocol::Auto {
+        f.notice(&f.at(&format!("{label}.proxy_protocol"), ""), "has no effect: proxies is empty");
     }
 }
 

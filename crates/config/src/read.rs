@@ -115,6 +115,8 @@ fn listener(s: &Section<'_>) -> Listener {
         ("loopback", AuthWithoutTls::Loopback),
         ("always", AuthWithoutTls::Always),
     ];
+    let header =
+        [("auto", ProxyProtocol::Auto), ("required", ProxyProtocol::Required), ("off", ProxyProtocol::Off)];
     let listener = Listener {
         name,
         kind,
@@ -126,6 +128,8 @@ fn listener(s: &Section<'_>) -> Listener {
         received_client: s.chosen("received_client", &client),
         greet_wait: s.time("greet_wait"),
         auth_without_tls: s.chosen("auth_without_tls", &auth),
+        proxies: s.value("proxies", networks).unwrap_or_default(),
+        proxy_protocol: s.chosen("proxy_protocol", &header),
     };
     s.finish();
     listener

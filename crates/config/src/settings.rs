@@ -115,6 +115,17 @@ pub enum AuthWithoutTls {
     Always,
 }
 
+/// Whether named front ends send a PROXY header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// Some do: waited for a moment.
+    Auto,
+    /// All do: none, no session.
+    Required,
+    /// None does.
+    Off,
+}
+
 /// One listener: addresses that behave alike.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
@@ -138,6 +149,10 @@ pub struct Listener {
     pub greet_wait: Duration,
     /// AUTH without TLS.
     pub auth_without_tls: AuthWithoutTls,
+    /// Front ends that are believed when they name their client.
+    pub proxies: Vec<IpNet>,
+    /// Whether they send a PROXY header first.
+    pub proxy_protocol: ProxyProtocol,
 }
 
 /// A server that is asked about logins and recipients.

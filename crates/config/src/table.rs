@@ -250,7 +250,20 @@ pub const TABLE: &[Row] = &[
         NewSessions,
         "Who may log in without TLS: nobody, clients on this machine, or everyone.",
     ),
-    later("listener.proxies", &["[]"]),
+    row(
+        "listener.proxies",
+        Networks,
+        Value("[]"),
+        NewSessions,
+        "Front ends (load balancers, mail proxies) that are believed when they say who their client is, by PROXY header or XCLIENT. All rules and limits then see that client. Name only machines that say it for every connection: what such a machine passes on unread could say it, too.",
+    ),
+    row(
+        "listener.proxy_protocol",
+        Choice(&["auto", "required", "off"]),
+        Value(r#""auto""#),
+        NewSessions,
+        "Whether those in proxies send a PROXY header (version 1 or 2) first. auto: waited for 3 seconds, then greeted; required: closed without it; off: greeted at once, for front ends that use XCLIENT.",
+    ),
     row("tls.certificate", File, Unset("self-signed"), Live, "PEM file: our certificate, then its chain."),
     row("tls.key", File, Unset("self-signed"), Live, "PEM file: the certificate's private key."),
     row(

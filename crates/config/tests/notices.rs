@@ -51,6 +51,16 @@ recipients = 20
 deliveries = 5
 [web]
 address = "127.0.0.1:8080"
+[[listener]]
+name = "behind"
+kind = "mx"
+address = "0.0.0.0:2625"
+proxies = ["0.0.0.0/0", "10.0.0.0/8", "192.0.2.7", "2000::/12"]
+[[listener]]
+name = "plain"
+kind = "mx"
+address = "0.0.0.0:2626"
+proxy_protocol = "required"
 "#;
 
 #[test]
@@ -76,6 +86,9 @@ fn every_notice_is_given_with_its_line() {
         "line 41: limits.deliveries_per_destination: 20 is never reached: 5 is the limit in all",
         "line 43: limits.recipients: is below the 100 that RFC 5321 asks for",
         "line 45: web: there is no web page in this version; the section is ignored",
+        "line 51: listener[behind].proxies: 0.0.0.0/0 holds strangers: any of them could pass for a trusted client",
+        "line 51: listener[behind].proxies: 2000::/12 holds strangers: any of them could pass for a trusted client",
+        "line 56: listener[plain].proxy_protocol: has no effect: proxies is empty",
     ];
     assert_eq!(said, expected, "{said:#?}");
 }

@@ -13,21 +13,24 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-use vouchsafe_config::{AuthWithoutTls, Limits, Listener, ListenerKind, ListenerTls, Settings};
+use vouchsafe_config::{
+    AuthWithoutTls, Limits, Listener, ListenerKind, ListenerTls, ProxyProtocol, Settings,
+};
 use vouchsafe_core::policy;
+use vouchsafe_net::proxy::{self, Told};
 use vouchsafe_net::server::{Connection, drive};
 use vouchsafe_net::server_tls;
 use vouchsafe_net::stream::BoxStream;
 use vouchsafe_smtp::Reply;
 use vouchsafe_smtp::data::BareNewline;
-use vouchsafe_smtp::server::Config;
+use vouchsafe_smtp::server::{Config, Why};
 
 use crate::control::Control;
 use crate::control_socket;
 use crate::delegate::lock;
 use crate::gateway::Gateway;
 use crate::housekeeping;
-use crate::reception::{MECHANISMS, Session};
+use crate::reception::{MECHANISMS, Rename, Session};
 
 /// How long sessions and attempts may take to come to an end.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -149,38 +152,43 @@ struct Place {
 
 impl Sessions {
     /// Takes a place; the reply says why there is none (the place is counted all the same while it is refused).
-    fn enter(self: &Arc<Self>, address: Option<IpAddr>, limits: &Limits) -> (Place, Option<Reply>) {
+    fn enter(self: &Arc<Self>, limits: &Limits) -> (Place, Option<Reply>) {
         let all = self.all.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut here = 0;
-        if let Some(address) = address {
-            let mut by_address = lock(&self.by_address);
-            let count = by_address.entry(address).or_default();
-            *count += 1;
-            here = *count;
+        let refuse =
+            (all > limits.sessions).then(|| Reply::new(421, (4, 3, 2), "Too many sessions, try again later"));
+        (Place { sessions: Arc::clone(self), address: None }, refuse)
+    }
+}
+
+impl Place {
+    /// From now on it is this client's; the reply says why it has too many.
+    fn belongs_to(&mut self, address: Option<IpAddr>, limits: &Limits) -> Option<Reply> {
+        self.leave_address();
+        self.address = address;
+        let address = address?;
+        let mut by_address = lock(&self.sessions.by_address);
+        let here = by_address.entry(address).or_default();
+        *here += 1;
+        (*here > limits.sessions_per_address)
+            .then(|| Reply::new(421, (4, 7, 0), "Too many sessions from your address, try again later"))
+    }
+
+    fn leave_address(&mut self) {
+        let Some(address) = self.address.take() else { return };
+        let mut by_address = lock(&self.sessions.by_address);
+        if let Some(count) = by_address.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                by_address.remove(&address);
+            }
         }
-        let refuse = if all > limits.sessions {
-            Some(Reply::new(421, (4, 3, 2), "Too many sessions, try again later"))
-        } else if here > limits.sessions_per_address {
-            Some(Reply::new(421, (4, 7, 0), "Too many sessions from your address, try again later"))
-        } else {
-            None
-        };
-        (Place { sessions: Arc::clone(self), address }, refuse)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.sessions.all.fetch_sub(1, Ordering::Relaxed);
-        if let Some(address) = self.address {
-            let mut by_address = lock(&self.sessions.by_address);
-            if let Some(count) = by_address.get_mut(&address) {
-                *count -= 1;
-                if *count == 0 {
-                    by_address.remove(&address);
-                }
-            }
-        }
+        self.leave_address();
     }
 }
 
@@ -193,12 +201,13 @@ struct Port {
     made: Mutex<Option<Made>>,
 }
 
-/// Machine settings of a listener, made once for each version of the settings: [auth in clear][newlines made CRLF].
+/// Machine settings of a listener, made once for each version of the settings: [auth in clear][newlines made CRLF]
+/// [XCLIENT believed].
 #[derive(Clone)]
 struct Made {
     settings: Arc<Settings>,
     listener: Arc<Listener>,
-    configs: [[Arc<Config>; 2]; 2],
+    configs: [[[Arc<Config>; 2]; 2]; 2],
 }
 
 impl Port {
@@ -228,20 +237,74 @@ impl Port {
 
     async fn session(&self, stream: BoxStream, peer: Option<SocketAddr>) {
         let Some(made) = self.made() else { return };
+        let (mut place, full) = self.sessions.enter(&made.settings.limits);
+        let named = |peer: Option<SocketAddr>| {
+            peer.is_some_and(|peer| policy::in_networks(peer.ip().to_canonical(), &made.listener.proxies))
+        };
+        let (stream, peer) = match named(peer) {
+            true => match self.behind_proxy(&made, stream, peer).await {
+                Some(told) => told,
+                None => return,
+            },
+            false => (stream, peer),
+        };
+        // Asked of whoever the PROXY header named: what a client sends through a front end is its own word.
+        let xclient = named(peer);
         let address = peer.map(|peer| peer.ip().to_canonical());
-        let (_place, refuse) = self.sessions.enter(address, &made.settings.limits);
+        // A front end's sessions are its clients'.
+        let many = place.belongs_to(address.filter(|_| !xclient), &made.settings.limits);
+        let refuse = full.or(many);
         let implicit = made.listener.tls == ListenerTls::Implicit;
         let acceptor =
             (made.listener.tls != ListenerTls::Off).then(|| TlsAcceptor::clone(&self.acceptor.load()));
-        let config = made.config(address);
+        let config = made.config(address, xclient);
         let mut session = Session::new(Arc::clone(&self.gateway), Arc::clone(&made.listener), peer, refuse);
         let id = session.id.clone();
-        drop(made);
+        let _place = match xclient {
+            true => {
+                session.let_rename(rename(made, place));
+                None
+            }
+            false => {
+                drop(made);
+                Some(place)
+            }
+        };
         tracing::debug!(session = %id, client = ?address, listener = %self.name, "session began");
         let connection = Connection { stream, acceptor, implicit };
         let drain = self.gateway.tasks.stop_signal();
         let why = drive(connection, config, &self.gateway.clock, &mut session, drain).await;
+        if why == Why::Protocol("PROXY header") {
+            tracing::warn!(blame = "client", session = %id, client = ?address, listener = %self.name,
+                "sent a PROXY header, but is not in listener.proxies");
+        }
         tracing::debug!(session = %id, client = ?address, listener = %self.name, ?why, "session ended");
+    }
+
+    /// What a named front end says in its PROXY header. `None`: nothing that can be served.
+    async fn behind_proxy(
+        &self,
+        made: &Made,
+        stream: BoxStream,
+        peer: Option<SocketAddr>,
+    ) -> Option<(BoxStream, Option<SocketAddr>)> {
+        let odd = |what: &str| {
+            tracing::warn!(blame = "client", proxy = ?peer, listener = %self.name, "PROXY header: {what}");
+            None
+        };
+        if made.listener.proxy_protocol == ProxyProtocol::Off {
+            return Some((stream, peer));
+        }
+        match proxy::read(stream).await {
+            Ok((stream, Told::Client(client))) => Some((stream, Some(client))),
+            Ok((stream, Told::Itself)) => Some((stream, peer)),
+            Ok((_, Told::Nothing)) if made.listener.proxy_protocol == ProxyProtocol::Required => {
+                odd("there is none, but proxy_protocol is required")
+            }
+            Ok((stream, Told::Nothing)) => Some((stream, peer)),
+            Ok((_, Told::Gone)) => None,
+            Err(what) => odd(&what),
+        }
     }
 
     /// The listener under the settings in force. One that a reload took away serves on as it was until the restart.
@@ -258,9 +321,20 @@ impl Port {
     }
 }
 
+/// Moves a session's place to the client that XCLIENT names.
+fn rename(made: Made, mut place: Place) -> Rename {
+    Box::new(move |client| {
+        let address = client.ip().to_canonical();
+        match place.belongs_to(Some(address), &made.settings.limits) {
+            Some(refused) => Err(refused),
+            None => Ok(made.config(Some(address), true)),
+        }
+    })
+}
+
 impl Made {
     fn new(settings: Arc<Settings>, listener: Arc<Listener>) -> Made {
-        let config = |auth_in_clear, bare_newline| {
+        let config = |auth_in_clear, bare_newline, xclient| {
             let submission = listener.kind == ListenerKind::Submission;
             let mechanisms = MECHANISMS.iter().filter(|_| submission).map(|name| (*name).to_owned());
             Arc::new(Config {
@@ -273,14 +347,16 @@ impl Made {
                 bare_newline,
                 close_on_early_data: listener.kind == ListenerKind::Mx,
                 greet_wait: listener.greet_wait,
+                xclient,
                 limits: settings.limits.session.clone(),
             })
         };
-        let pair = |clear| [config(clear, listener.bare_newline), config(clear, BareNewline::Normalize)];
+        let told = |clear, newline| [false, true].map(|xclient| config(clear, newline, xclient));
+        let pair = |clear| [told(clear, listener.bare_newline), told(clear, BareNewline::Normalize)];
         Made { configs: [pair(false), pair(true)], settings, listener }
     }
 
-    fn config(&self, client: Option<IpAddr>) -> Arc<Config> {
+    fn config(&self, client: Option<IpAddr>, xclient: bool) -> Arc<Config> {
         let clear = match self.listener.auth_without_tls {
             AuthWithoutTls::Never => false,
             AuthWithoutTls::Loopback => client.is_some_and(|client| client.is_loopback()),
@@ -288,6 +364,6 @@ impl Made {
         };
         let excluded =
             client.is_some_and(|client| policy::in_networks(client, &self.listener.bare_newline_exclude));
-        Arc::clone(&self.configs[usize::from(clear)][usize::from(excluded)])
+        Arc::clone(&self.configs[usize::from(clear)][usize::from(excluded)][usize::from(xclient)])
     }
 }

@@ -93,7 +93,14 @@ const OPEN: [(&str, &str); 2] =
 const TALK: &str = "MAIL FROM:<>\r\nRCPT TO:<b@x.example>\r\nRSET\r\n";
 
 fn endpoint(tls: TlsMode) -> Endpoint {
-    Endpoint { host: "mail.example".to_owned(), port: 25, tls, implicit_tls: false, login: None, tell: Tell::Nothing }
+    Endpoint {
+        host: "mail.example".to_owned(),
+        port: 25,
+        tls,
+        implicit_tls: false,
+        login: None,
+        tell: Tell::Nothing,
+    }
 }
 
 async fn open(connector: &Connector, endpoint: &Endpoint, trace: TraceSink) -> Result<Connection, Fault> {

@@ -19,10 +19,13 @@ pub(crate) enum Verb {
     Help,
     StartTls,
     Auth,
+    XClient,
     /// Known by RFC 5321 and others, not done here: 502.
     Absent,
     /// A browser, or something that makes it talk to us.
     Http,
+    /// A header that only a named proxy may send, and never here.
+    Proxy,
     /// Anything else: 500.
     Unknown,
 }
@@ -47,7 +50,7 @@ impl<'a> Command<'a> {
 
 /// Verbs are ASCII and may come in any case (RFC 5321 §2.4).
 fn verb(word: &str) -> Verb {
-    const VERBS: [(&str, Verb); 28] = [
+    const VERBS: [(&str, Verb); 30] = [
         ("RCPT", Verb::Rcpt),
         ("MAIL", Verb::Mail),
         ("DATA", Verb::Data),
@@ -59,6 +62,8 @@ fn verb(word: &str) -> Verb {
         ("NOOP", Verb::Noop),
         ("AUTH", Verb::Auth),
         ("STARTTLS", Verb::StartTls),
+        ("XCLIENT", Verb::XClient),
+        ("PROXY", Verb::Proxy),
         ("VRFY", Verb::Vrfy),
         ("HELP", Verb::Help),
         ("EXPN", Verb::Absent),

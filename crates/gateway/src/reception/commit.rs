@@ -67,8 +67,11 @@ impl Committing {
         let event = accepted_event(&envelope, now);
         let claim = gateway.deliverer.has_room();
         // Promise 1: nothing is acknowledged before this returns.
-        let deliveries =
-            gateway.stores.mail.accept(Accepted { envelope, head, body, due: now, claim, detached: None }).await?;
+        let deliveries = gateway
+            .stores
+            .mail
+            .accept(Accepted { envelope, head, body, due: now, claim, detached: None })
+            .await?;
         drop(keep);
         tracing::info!(session = %event.session, id = %id, sender = %event.sender, recipients = %event.recipient,
             "message accepted");

@@ -18,7 +18,7 @@ use vouchsafe_core::policy::{self, Client, Decision, RelayPermit};
 use vouchsafe_core::ports::{BoxFuture, Clock, HistoryEvent, Reservation, StoreFault};
 use vouchsafe_core::verdict::Verdict;
 use vouchsafe_net::server::{Handler, TlsFacts, Work};
-use vouchsafe_smtp::server::{Answer, Question};
+use vouchsafe_smtp::server::{Answer, Claim, Config, Question};
 use vouchsafe_smtp::{MailFrom, Mailbox, RcptTo, Reply};
 
 use crate::gateway::Gateway;
@@ -31,6 +31,9 @@ use login::Sasl;
 /// Space reserved for a message whose size was not declared; grows as it comes in.
 const UNDECLARED: u64 = 64 * 1024;
 
+/// Gives a session another client, as a named front end tells: how the session goes on, or why there is no room.
+pub type Rename = Box<dyn FnMut(SocketAddr) -> Result<Arc<Config>, Reply> + Send>;
+
 /// One client's session.
 pub struct Session {
     gateway: Arc<Gateway>,
@@ -40,6 +43,8 @@ pub struct Session {
     pub id: String,
     peer: Option<SocketAddr>,
     refuse: Option<Reply>,
+    /// Where the peer is a named front end.
+    rename: Option<Rename>,
     hello: (String, bool),
     tls: Option<TlsFacts>,
     login: Option<String>,
@@ -100,11 +105,37 @@ impl Session {
             id,
             peer,
             refuse,
+            rename: None,
             hello: (String::new(), false),
             tls: None,
             login: None,
             sasl: Sasl::Idle,
             transaction: None,
+        }
+    }
+
+    /// The peer may say for which client it speaks.
+    pub fn let_rename(&mut self, rename: Rename) {
+        self.rename = Some(rename);
+    }
+
+    /// XCLIENT: all that is asked about the client is asked about this one from now on.
+    fn renamed(&mut self, claim: &Claim) -> Answer {
+        let client = SocketAddr::new(claim.address, claim.port);
+        let Some(rename) = &mut self.rename else {
+            return Answer::No(Reply::new(550, (5, 7, 0), "XCLIENT is not believed from your address"));
+        };
+        match rename(client) {
+            Err(refused) => Answer::No(refused),
+            Ok(config) => {
+                self.say("!:", &format!("speaks for {client}"));
+                tracing::debug!(session = %self.id, %client, "XCLIENT");
+                self.peer = Some(client);
+                self.settings = self.gateway.settings.load_full();
+                (self.login, self.sasl, self.transaction) = (None, Sasl::Idle, None);
+                self.hello = (String::new(), false);
+                Answer::Anew(config)
+            }
         }
     }
 
@@ -360,6 +391,10 @@ impl Handler for Session {
                 ready(answer)
             }
             Question::Recipients(list) => self.recipients(list),
+            Question::Client(claim) => {
+                let answer = self.renamed(&claim);
+                ready(answer)
+            }
             Question::SaslStart { mechanism, initial } => self.sasl_start(&mechanism, initial),
             Question::SaslStep(response) => self.sasl_step(response),
             Question::Body(_) => {

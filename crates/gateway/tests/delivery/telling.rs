@@ -39,7 +39,7 @@ impl Heard {
 async fn send(world: &World, client: Option<&str>) {
     let message = world.message("a@abroad.example", &["b@told.example"]);
     let before = world.count("delivered");
-    world.send(client.map_or_else(|| message.clone(), |client| message.clone().from_client(client))).await;
+    world.send(client.map_or_else(|| message.clone(), |client| message.clone().of_client(client))).await;
     world.until("delivered", before + 1).await;
 }
 
@@ -87,7 +87,10 @@ async fn our_own_notice_never_goes_under_a_clients_name() {
     let (world, hop, heard) = told("xclient", &["XCLIENT ADDR"], None);
     send(&world, Some("198.51.100.7:40123")).await;
     send(&world, None).await;
-    assert_eq!(heard.of(&["EHLO", "XCLIENT", "MAIL"]).last().unwrap(), "MAIL FROM:<a@abroad.example> SIZE=55");
+    assert_eq!(
+        heard.of(&["EHLO", "XCLIENT", "MAIL"]).last().unwrap(),
+        "MAIL FROM:<a@abroad.example> SIZE=55"
+    );
     assert_eq!(heard.of(&["EHLO"]), ["EHLO gate.example", "EHLO pc.example", "EHLO gate.example"]);
     assert_eq!(hop.connections.load(std::sync::atomic::Ordering::SeqCst), 2);
 }
@@ -126,7 +129,7 @@ async fn a_next_hop_that_is_not_told_gets_the_message() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_the_next_hop_refuses_is_the_routes_fault() {
     let (world, hop, _) = told("xclient", &["XCLIENT ADDR"], Some("554 5.7.1 go away"));
-    let message = world.message("a@abroad.example", &["b@told.example"]).from_client("198.51.100.7:40123");
+    let message = world.message("a@abroad.example", &["b@told.example"]).of_client("198.51.100.7:40123");
     world.send(message).await;
     let deferred = world.until("deferred", 1).await;
     assert!(deferred[0].detail.contains("identity"), "{deferred:?}");

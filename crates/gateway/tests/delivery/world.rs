@@ -395,7 +395,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    pub fn from_client(self, client: &str) -> Draft {
+    pub fn of_client(self, client: &str) -> Draft {
         Draft { client: Some(client.parse().unwrap()), ..self }
     }
     pub fn stranger(self) -> Draft {

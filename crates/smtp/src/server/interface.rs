@@ -1,7 +1,9 @@
 //! What the server machine is told and what it says: settings, questions, answers, outputs. Types only.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::Claim;
 use crate::data::BareNewline;
 use crate::limits::Limits;
 use crate::params::{MailFrom, RcptTo};
@@ -18,7 +20,7 @@ pub const RECIPIENT_BATCH: usize = 50;
 pub const QUESTION_BACKSTOP: Duration = Duration::from_secs(600);
 
 /// How a listener's sessions behave. Shared by all of them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// What we call ourselves in banner and EHLO.
     pub hostname: String,
@@ -38,6 +40,8 @@ pub struct Config {
     pub close_on_early_data: bool,
     /// Wait before the banner; who talks before it gets `554 5.5.0` and is closed. Zero: none.
     pub greet_wait: Duration,
+    /// XCLIENT is offered and believed: the peer is a named proxy.
+    pub xclient: bool,
     /// The named limits.
     pub limits: Limits,
 }
@@ -73,6 +77,8 @@ pub enum Question {
     },
     /// The client's next response, decoded.
     SaslStep(Secret),
+    /// XCLIENT: from now on the session is this client's. Yes: [`Answer::Anew`].
+    Client(Claim),
     /// A body is about to start: `Yes` lets it, `No` refuses before 354 (452, 552). Asked for DATA and the first BDAT.
     Body(BodyVerb),
     /// The body is whole. `Yes(250 …)` only when it is durable. Never cancelled.
@@ -93,6 +99,8 @@ pub enum Answer {
         /// 2yz: it stands.
         reply: Reply,
     },
+    /// Client: the session begins anew under these settings, with a banner.
+    Anew(Arc<Config>),
     /// SASL: a challenge for the client (raw; the machine encodes it).
     Challenge(Vec<u8>),
 }

@@ -20,6 +20,7 @@ mod interface;
 mod mail;
 mod recipients;
 mod replies;
+mod xclient;
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -38,6 +39,7 @@ use input::{Input, Line};
 pub use interface::*;
 use mail::Refused;
 use recipients::{Batch, Ready};
+pub use xclient::Claim;
 
 /// `Idle.until` when nothing is due.
 const NOTHING_DUE: Duration = Duration::from_secs(24 * 3600);
@@ -66,6 +68,8 @@ pub struct Server {
     dry: bool,
     /// The name of EHLO (true) or HELO.
     hello: Option<(Box<str>, bool)>,
+    /// The name that XCLIENT gave: it counts instead.
+    claimed_name: Option<Box<str>>,
     transaction: Option<Transaction>,
     body: Option<Box<Body>>,
     counts: Counts,
@@ -113,6 +117,7 @@ enum Asked {
     Mail { smtputf8: bool },
     Recipients(Batch),
     Sasl,
+    Client { name: Option<Box<str>> },
     Data,
     FirstChunk { size: u64, last: bool },
     Commit,
@@ -157,6 +162,7 @@ impl Server {
             draining: false,
             dry: false,
             hello: None,
+            claimed_name: None,
             transaction: None,
             body: None,
             counts: Counts::default(),
@@ -190,7 +196,9 @@ impl Server {
             match answer {
                 Answer::Recipient { index, reply } => batch.answer(index, reply),
                 Answer::No(reply) => batch.answer_rest(&reply),
-                Answer::Yes(_) | Answer::Challenge(_) => batch.answer_rest(&replies::confused()),
+                Answer::Yes(_) | Answer::Challenge(_) | Answer::Anew(_) => {
+                    batch.answer_rest(&replies::confused())
+                }
             }
             self.open = Some(open);
             self.send_recipients();
@@ -243,7 +251,8 @@ impl Server {
     }
     /// EHLO or HELO as given by the client: (name, true if EHLO).
     pub fn hello(&self) -> Option<(&str, bool)> {
-        self.hello.as_ref().map(|(name, extended)| (&**name, *extended))
+        let claimed = self.claimed_name.as_deref();
+        self.hello.as_ref().map(|(name, extended)| (claimed.unwrap_or(name), *extended))
     }
 
     /// The next thing to do. Call until `Idle` or `Close`.
@@ -359,6 +368,7 @@ impl Server {
         }
         let argument = command.argument;
         match (self.state, command.verb) {
+            (State::Start, Verb::Proxy) => self.leave(replies::proxy(), Why::Protocol("PROXY header")),
             (State::Start, Verb::Http) => self.leave(replies::http(), Why::Protocol("HTTP")),
             (_, Verb::Ehlo | Verb::Helo) => self.greeted(argument, command.verb == Verb::Ehlo),
             (_, Verb::Noop) => self.send(replies::ok()),
@@ -387,8 +397,11 @@ impl Server {
             (_, Verb::Rcpt) => self.bad(replies::bad_sequence("The message has begun")),
             (State::Ready, Verb::Auth) => self.auth(argument),
             (_, Verb::Auth) => self.bad(replies::bad_sequence("Not inside a transaction")),
+            (_, Verb::XClient) if !self.config.xclient => self.bad(replies::not_implemented()),
+            (State::Start | State::Ready, Verb::XClient) => self.claim(argument),
+            (_, Verb::XClient) => self.bad(replies::bad_sequence("Not inside a transaction")),
             (_, Verb::Absent) => self.bad(replies::not_implemented()),
-            (_, Verb::Http | Verb::Unknown) => self.bad(replies::unknown_command()),
+            (_, Verb::Http | Verb::Proxy | Verb::Unknown) => self.bad(replies::unknown_command()),
         }
     }
 
@@ -599,6 +612,27 @@ impl Server {
         }
     }
 
+    fn claim(&mut self, argument: &str) -> Step {
+        match xclient::parse(argument) {
+            Err(fault) => self.bad(fault),
+            Ok(claim) => {
+                let name = claim.helo.as_deref().map(Box::from);
+                self.ask(Question::Client(claim), Asked::Client { name })
+            }
+        }
+    }
+
+    /// As after a connection of that client: nothing of the session before counts, but that TLS is on.
+    fn begin_anew(&mut self, config: Arc<Config>, name: Option<Box<str>>) {
+        self.session_end = self.now + config.limits.session_time;
+        self.config = config;
+        self.authenticated = false;
+        self.hello = None;
+        self.claimed_name = name;
+        self.counts = Counts::default();
+        self.greet();
+    }
+
     fn sasl_response(&mut self, id: QuestionId, line: &[u8]) -> Step {
         match auth::response(line) {
             Ok(question) => {
@@ -644,6 +678,8 @@ impl Server {
                 self.counts.auth_failures += usize::from(reply.is_permanent());
                 self.relay(reply);
             }
+            (Asked::Client { name }, Answer::Anew(config)) => self.begin_anew(config, name),
+            (Asked::Client { .. }, Answer::No(reply)) => self.relay(reply),
             (Asked::Data, Answer::Yes(_)) => {
                 self.start_body(Body::data(&self.config));
                 self.state = State::Receiving;
@@ -677,7 +713,7 @@ impl Server {
                 self.relay(reply);
             }
             (Asked::Mail { .. }, Answer::No(reply)) => self.relay(reply),
-            (asked, Answer::Recipient { .. } | Answer::Challenge(_) | Answer::Yes(_)) => {
+            (asked, Answer::Recipient { .. } | Answer::Challenge(_) | Answer::Yes(_) | Answer::Anew(_)) => {
                 self.answered(id, asked, Answer::No(replies::confused()));
             }
             (Asked::Recipients(_), Answer::No(reply)) => self.relay(reply),
@@ -921,6 +957,7 @@ mod tests {
             bare_newline: crate::data::BareNewline::Reject,
             close_on_early_data: false,
             greet_wait: Duration::ZERO,
+            xclient: false,
             limits: crate::limits::Limits::default(),
         };
         let mut server = Server::new(Arc::new(config), false, Tick(0));

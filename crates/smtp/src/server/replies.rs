@@ -2,6 +2,7 @@
 //! Every one carries an enhanced code of its class (RFC 2034), but banner, EHLO, HELO and 3yz.
 
 use super::Config;
+use super::xclient::OFFERED;
 use crate::reply::Reply;
 
 pub(super) fn banner(config: &Config) -> Reply {
@@ -24,6 +25,9 @@ pub(super) fn ehlo(config: &Config, tls: bool) -> Reply {
     }
     if !config.mechanisms.is_empty() && (tls || config.auth_in_clear) {
         lines.push(format!("AUTH {}", config.mechanisms.join(" ")));
+    }
+    if config.xclient {
+        lines.push(OFFERED.to_owned());
     }
     lines.extend(["8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES", "CHUNKING"].map(str::to_owned));
     Reply::plain(250, lines.join("\n"))
@@ -146,6 +150,14 @@ pub(super) fn limit() -> Reply {
 
 pub(super) fn http() -> Reply {
     Reply::new(421, (4, 7, 0), "This is SMTP, closing")
+}
+
+pub(super) fn proxy() -> Reply {
+    Reply::new(421, (4, 7, 0), "No PROXY header is believed from your address, closing")
+}
+
+pub(super) fn no_login_by_xclient() -> Reply {
+    Reply::new(501, (5, 7, 0), "LOGIN is not believed, use AUTH")
 }
 
 pub(super) fn timeout() -> Reply {

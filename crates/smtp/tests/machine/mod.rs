@@ -5,7 +5,7 @@
 //! cancelled.
 //!
 //! Questions: `connect`, `mail <path> [PARAMETERS]`, `recipient <address> [PARAMETERS]`, `sasl MECHANISM [base64]`,
-//! `sasl response <base64>`, `body data|bdat`, `commit`; `rest`: all recipients without an answer. Answers: `yes`,
+//! `sasl response <base64>`, `client ADDRESS PORT [HELO=name]`, `body data|bdat`, `commit`; `rest`: all recipients without an answer. Answers: `yes`,
 //! `accept`, `no`, `reject`, `later`, `hold` (answered by a later `?:`), `challenge text`, or a whole reply; what a
 //! script leaves out is answered `yes`. Events: `tls`, `tls failed`, `eof`, `drain`, `refuse <reply>`. States:
 //! `messages N`, `message "octets"` (each tells the next one), `dropped N`, `cancelled N`, `closed <why>`, `open`,
@@ -18,7 +18,7 @@ use vouchsafe_smtp::data::BareNewline;
 use vouchsafe_smtp::limits::Limits;
 use vouchsafe_smtp::params::{BodyKind, MailFrom, RcptTo, Ret};
 use vouchsafe_smtp::sasl::encode_base64;
-use vouchsafe_smtp::server::{Answer, BodyVerb, Config, Output, Question, QuestionId, Server, Why};
+use vouchsafe_smtp::server::{Answer, BodyVerb, Claim, Config, Output, Question, QuestionId, Server, Why};
 use vouchsafe_smtp::{Reply, Tick};
 use vouchsafe_testkit::script::{Script, duration, escape, unescape};
 
@@ -44,6 +44,7 @@ enum Kind {
     Mail,
     Recipient,
     Sasl,
+    Client,
     Body,
     Commit,
 }
@@ -58,7 +59,7 @@ enum Asked {
 /// A machine and all that it said.
 pub struct World {
     server: Server,
-    hostname: String,
+    config: Arc<Config>,
     now: Tick,
     until: Tick,
     read: bool,
@@ -78,10 +79,10 @@ pub struct World {
 
 impl World {
     pub fn new(config: Config, tls: bool) -> World {
-        let hostname = config.hostname.clone();
+        let config = Arc::new(config);
         World {
-            server: Server::new(Arc::new(config), tls, Tick(0)),
-            hostname,
+            server: Server::new(Arc::clone(&config), tls, Tick(0)),
+            config,
             now: Tick(0),
             until: Tick(0),
             read: true,
@@ -247,7 +248,7 @@ impl World {
             text.strip_suffix("\r\n").expect("a reply ends with CRLF").split("\r\n").map(str::to_owned);
         self.replies.push(lines.collect());
         // RFC 2034 §3: all but banner, EHLO, HELO and 3yz.
-        let bare = reply.code / 100 == 3 || reply.text.starts_with(&self.hostname);
+        let bare = reply.code / 100 == 3 || reply.text.starts_with(&self.config.hostname);
         if !bare && reply.enhanced.map(|enhanced| u16::from(enhanced.0)) != Some(reply.code / 100) {
             self.faults.push(format!("code and enhanced code disagree: {reply}"));
         }
@@ -290,6 +291,10 @@ impl World {
                 Ok(Some(answer)) => {
                     item.state = Asked::Answered;
                     let kind = item.kind;
+                    let answer = match (kind, answer) {
+                        (Kind::Client, Answer::Yes(_)) => Answer::Anew(Arc::clone(&self.config)),
+                        (_, answer) => answer,
+                    };
                     self.note(kind, &answer);
                     if self.items.iter().all(|item| item.id != open || item.state == Asked::Answered) {
                         self.open = None;
@@ -333,6 +338,7 @@ fn answer(item: &Item, verdict: &str) -> Result<Option<Answer>, String> {
         Kind::Mail => ("250 2.1.0 OK", "550 5.7.1 Sender refused", "451 4.4.3 Try again later"),
         Kind::Recipient => ("250 2.1.5 OK", "550 5.1.1 No such user", "451 4.4.3 Try again later"),
         Kind::Sasl => ("235 2.7.0 Welcome", "535 5.7.8 Wrong credentials", "454 4.7.0 Try again later"),
+        Kind::Client => ("250 2.0.0 OK", "421 4.7.0 Too many sessions", "421 4.7.0 Too many sessions"),
         Kind::Body => ("250 2.0.0 OK", "552 5.3.4 Too big", "452 4.3.1 Disk full"),
         Kind::Commit => ("250 2.0.0 Taken", "554 5.7.1 Content refused", "451 4.3.0 Try again later"),
     };
@@ -376,6 +382,7 @@ fn describe(question: &Question) -> Vec<(Kind, String)> {
         Question::SaslStep(response) => {
             vec![(Kind::Sasl, format!("sasl response {}", encode_base64(response.expose())))]
         }
+        Question::Client(claim) => vec![(Kind::Client, client_text(claim))],
         Question::Body(BodyVerb::Data) => vec![(Kind::Body, "body data".to_owned())],
         Question::Body(BodyVerb::Bdat) => vec![(Kind::Body, "body bdat".to_owned())],
         Question::Commit => vec![(Kind::Commit, "commit".to_owned())],
@@ -393,6 +400,11 @@ fn mail_text(mail: &MailFrom) -> String {
     add(mail.ret.map(|ret| if ret == Ret::Full { "RET=FULL" } else { "RET=HDRS" }.to_owned()));
     add(mail.envid.as_ref().map(|envid| format!("ENVID={envid}")));
     text
+}
+
+fn client_text(claim: &Claim) -> String {
+    let helo = claim.helo.as_ref().map(|helo| format!(" HELO={helo}"));
+    format!("client {} {}{}", claim.address, claim.port, helo.unwrap_or_default())
 }
 
 fn recipient_text(recipient: &RcptTo) -> String {
@@ -434,6 +446,7 @@ pub fn settings(script: &Script) -> Result<(Config, bool), String> {
         bare_newline: if mx { BareNewline::Reject } else { BareNewline::Normalize },
         close_on_early_data: mx,
         greet_wait: Duration::ZERO,
+        xclient: false,
         limits: Limits::default(),
     };
     for (key, value) in &script.settings {
@@ -444,6 +457,7 @@ pub fn settings(script: &Script) -> Result<(Config, bool), String> {
             "starttls" => config.starttls = value == "on",
             "mechanisms" => config.mechanisms = value.split(' ').map(str::to_owned).collect(),
             "auth_in_clear" => config.auth_in_clear = value == "yes",
+            "xclient" => config.xclient = value == "yes",
             "message_size" => config.message_size = Some(number()? as u64),
             "bare_newline" if value == "reject" => config.bare_newline = BareNewline::Reject,
             "bare_newline" if value == "normalize" => config.bare_newline = BareNewline::Normalize,

@@ -19,6 +19,8 @@ pub enum Check {
     Notices(u64),
     /// `message "TEXT"`, `no message "TEXT"`: whether a message at the next hop holds this.
     Message(String, bool),
+    /// `next_hop heard "LINE"`, `next_hop never heard "LINE"`: a line that begins so was said to it.
+    NextHopHeard(String, bool),
     /// `nowhere "TEXT"`: the gateway has not written this down.
     Nowhere(String),
     /// `delegate recipients N`
@@ -55,6 +57,12 @@ impl Check {
         if let Some(text) = text.strip_prefix("no message ") {
             return Ok(Check::Message(quoted(text), false));
         }
+        if let Some(text) = text.strip_prefix("next_hop heard ") {
+            return Ok(Check::NextHopHeard(quoted(text), true));
+        }
+        if let Some(text) = text.strip_prefix("next_hop never heard ") {
+            return Ok(Check::NextHopHeard(quoted(text), false));
+        }
         if let Some(text) = text.strip_prefix("nowhere ") {
             return Ok(Check::Nowhere(quoted(text)));
         }
@@ -77,7 +85,8 @@ impl Check {
     pub(super) async fn hold<W: World>(&self, world: &mut W) -> Result<(), String> {
         world.settle().await;
         // What was written or said stays so: only the rest may come later.
-        let late = !matches!(self, Check::Nowhere(_) | Check::Message(_, false));
+        let late =
+            !matches!(self, Check::Nowhere(_) | Check::Message(_, false) | Check::NextHopHeard(_, false));
         let end = Instant::now() + W::TIME_TO_END;
         while let Some(seen) = self.look(world).await? {
             if !late || Instant::now() >= end {
@@ -102,6 +111,11 @@ impl Check {
                     all.join("\n----\n"),
                     world.queue().await?.text
                 )));
+            }
+            Check::NextHopHeard(line, wanted) => {
+                let heard = world.stands().next_hop.dialogue();
+                let found = heard.iter().any(|said| said.from_peer && said.text.starts_with(line));
+                return Ok((found != *wanted).then(|| "so".to_owned()));
             }
             Check::Nowhere(text) => {
                 let written = world.written().await?;

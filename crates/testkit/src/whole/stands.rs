@@ -1,7 +1,7 @@
 //! The delegate and the next hop around the gateway of a dialogue, and what a transcript may order of them.
 //!
 //! `!: delegate|next_hop down|up`, `!: delegate|next_hop at POINT REPLY|cut|hang|octets TEXT`, `!: delegate|next_hop well`,
-//! `!: delegate|next_hop without EXTENSION`, `!: delegate knows ADDRESS`,
+//! `!: delegate|next_hop without EXTENSION`, `!: next_hop offers EXTENSION`, `!: delegate knows ADDRESS`,
 //! `!: delegate accepts all|tells apart`.
 
 use vouchsafe_fakes::delegate::RefuseAt;
@@ -56,6 +56,9 @@ impl Stands {
             }
             ["delegate", "without", extension] => {
                 delegate.change(|behaviour| behaviour.extensions.retain(|offered| offered != extension));
+            }
+            ["next_hop", "offers", ref line @ ..] => {
+                next_hop.change(|behaviour| behaviour.extensions.push(line.join(" ")));
             }
             ["next_hop", "down"] => next_hop.set_down(true),
             ["next_hop", "up"] => next_hop.set_down(false),
