@@ -48,6 +48,7 @@ fn config() -> Config {
         bare_newline: BareNewline::Reject,
         close_on_early_data: true,
         greet_wait: Duration::ZERO,
+        xclient: false,
         limits: Limits::default(),
     }
 }

@@ -23,6 +23,7 @@ fn config(bare_newline: BareNewline) -> Arc<Config> {
         bare_newline,
         close_on_early_data: false,
         greet_wait: Duration::ZERO,
+        xclient: true,
         limits,
     })
 }
@@ -49,6 +50,10 @@ fn converse<'a>(config: &Arc<Config>, pieces: impl Iterator<Item = &'a [u8]>) ->
                     seen.asked.push(format!("{one:?}"));
                     answers.push((id, Answer::Recipient { index, reply: Reply::new(250, (2, 1, 5), "OK") }));
                 }
+            }
+            Output::Ask(id, Question::Client(claim)) => {
+                seen.asked.push(format!("{claim:?}"));
+                answers.push((id, Answer::Anew(config.clone())));
             }
             Output::Ask(id, question) => {
                 if question == Question::Commit {
@@ -93,6 +98,8 @@ fn segment() -> impl Strategy<Value = Vec<u8>> {
         "(MAIL FROM|RCPT TO):<[a-z\"@.%!\\[\\]]{0,12}>( [A-Z]{1,6}=[!-~]{0,9})?"
             .prop_map(|text| (text + "\r\n").into_bytes()),
         Just(b"EHLO client.example\r\n".to_vec()),
+        "XCLIENT( (ADDR|HELO|LOGIN|PORT)=[!-~]{0,12}){0,3}".prop_map(|text| (text + "\r\n").into_bytes()),
+        Just(b"XCLIENT ADDR=192.0.2.7 HELO=x\r\n".to_vec()),
         Just(b"NOOP\nNOOP\r\0\r\n".to_vec()),
         (1_usize..60, content()).prop_map(move |(count, body)| [
             envelope(count),
