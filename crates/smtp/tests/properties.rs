@@ -98,8 +98,9 @@ fn segment() -> impl Strategy<Value = Vec<u8>> {
         "(MAIL FROM|RCPT TO):<[a-z\"@.%!\\[\\]]{0,12}>( [A-Z]{1,6}=[!-~]{0,9})?"
             .prop_map(|text| (text + "\r\n").into_bytes()),
         Just(b"EHLO client.example\r\n".to_vec()),
-        "XCLIENT( (ADDR|HELO|LOGIN|PORT)=[!-~]{0,12}){0,3}".prop_map(|text| (text + "\r\n").into_bytes()),
-        Just(b"XCLIENT ADDR=192.0.2.7 HELO=x\r\n".to_vec()),
+        "XCLIENT( (ADDR|HELO|LOGIN|PORT)=[!-~]{0,12}){0,3}"
+            .prop_map(|text| (text + "\r\nEHLO c\r\n").into_bytes()),
+        Just(b"XCLIENT ADDR=192.0.2.7 HELO=x\r\nEHLO c\r\n".to_vec()),
         Just(b"NOOP\nNOOP\r\0\r\n".to_vec()),
         (1_usize..60, content()).prop_map(move |(count, body)| [
             envelope(count),
