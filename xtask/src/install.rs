@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 const PROGRAMS: &[(&str, &str)] = &[
     ("postfix", "postfix"),
     ("dovecot", "dovecot-core"),
+    ("haproxy", "haproxy"), // puts PROXY headers before our sessions
     ("swaks", "swaks"),
     ("Net::SSLeay", "libnet-ssleay-perl"), // swaks speaks TLS by it
     ("strace", "strace"),

@@ -6,6 +6,7 @@
 // Each test program uses a part of this.
 #![allow(dead_code)]
 
+pub mod haproxy;
 pub mod loopback;
 pub mod postfix;
 pub mod smtp;
