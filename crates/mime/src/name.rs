@@ -86,6 +86,11 @@ fn ending(media_type: &str) -> &'static str {
 
 /// A safe name in ASCII alone; the ending stays.
 pub fn ascii(safe: &str) -> String {
+    shorten(&ascii_text(safe))
+}
+
+/// Text in ASCII alone, as readable as may be.
+pub fn ascii_text(text: &str) -> String {
     let fold = |c: char| match c {
         'ä' => "ae".to_owned(),
         'ö' => "oe".to_owned(),
@@ -111,11 +116,12 @@ pub fn ascii(safe: &str) -> String {
         'œ' => "oe".to_owned(),
         'ł' => "l".to_owned(),
         '–' | '—' => "-".to_owned(),
+        '‘' | '’' => "'".to_owned(),
         '\u{a0}' => " ".to_owned(),
         c if c.is_ascii() => c.to_string(),
         _ => "_".to_owned(),
     };
-    shorten(&safe.chars().map(fold).collect::<String>())
+    text.chars().map(fold).collect()
 }
 
 /// The field's value for a download: `attachment`, an ASCII name for old clients, the real one for all others.

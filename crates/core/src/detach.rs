@@ -1,0 +1,290 @@
+//! What may be taken out of a message, and for whom: rules about parts, no octet is touched here.
+//!
+//! Never altered: signed and encrypted mail, reports, partial and external bodies, attached messages, what is shown
+//! within the text (`cid:` images), calendar parts, TNEF, and whatever parsers could read in different ways
+//! (DESIGN section 5). Proof: tests below, `transcripts/e2e/detach_*`.
+
+use vouchsafe_mime::{Disposition, Header, Part};
+
+use crate::envelope::RouteKey;
+
+/// Which way a recipient's copy goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From our users to others.
+    Outbound,
+    /// From our users to our own domains.
+    Internal,
+    /// From strangers to our own domains.
+    Inbound,
+}
+
+/// The direction of a route, for a sender that is or is not one of ours.
+pub fn direction(route: &RouteKey, known_sender: bool) -> Direction {
+    match (route, known_sender) {
+        (RouteKey::Relay, _) => Direction::Outbound,
+        (RouteKey::Domain(_), true) => Direction::Internal,
+        (RouteKey::Domain(_), false) => Direction::Inbound,
+    }
+}
+
+/// What is large, and what is let alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// A part is moved when its decoded size is over this.
+    pub part_over: u64,
+    /// Parts are moved, largest first, while the message is over this.
+    pub message_over: u64,
+    /// Only these; all if empty.
+    pub include: Vec<Pattern>,
+    /// Not these.
+    pub exclude: Vec<Pattern>,
+}
+
+impl Rules {
+    /// The least size at which anything can happen.
+    pub fn least(&self) -> u64 {
+        self.part_over.min(self.message_over)
+    }
+
+    fn allow(&self, header: &Header) -> bool {
+        let fits = |pattern: &Pattern| pattern.fits(header);
+        (self.include.is_empty() || self.include.iter().any(fits)) && !self.exclude.iter().any(fits)
+    }
+}
+
+/// `application/pdf`, `image/*` by type, `*.iso` by name; without case, `*` stands for anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern(String);
+
+impl Pattern {
+    /// A pattern, if it is one.
+    pub fn parse(text: &str) -> Option<Pattern> {
+        let text = text.trim();
+        (!text.is_empty() && !text.chars().any(char::is_control)).then(|| Pattern(text.to_lowercase()))
+    }
+
+    fn fits(&self, header: &Header) -> bool {
+        let subject = match self.0.contains('/') {
+            true => header.media_type(),
+            false => header.name.as_deref().unwrap_or_default().to_lowercase(),
+        };
+        like(&self.0, &subject)
+    }
+}
+
+/// Does the text look like the pattern? One pass with one way back, so time is bounded by the product of both.
+fn like(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let (mut p, mut t, mut back) = (0, 0, None);
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                back = Some((p, t));
+                p += 1;
+            }
+            Some(c) if *c == text[t] => (p, t) = (p + 1, t + 1),
+            _ => match back {
+                Some((star, from)) => {
+                    back = Some((star, from + 1));
+                    (p, t) = (star + 1, from + 1);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|c| *c == b'*')
+}
+
+/// What a part is to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Parts of its own.
+    Container(Container),
+    /// A text that is shown; the block with the links may go there.
+    Text,
+    /// The same in HTML.
+    Html,
+    /// May be moved.
+    File,
+    /// Stays as it is.
+    Keep,
+}
+
+/// What a multipart means for the parts in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Container {
+    /// Each for itself.
+    Mixed,
+    /// The same in several forms.
+    Alternative,
+    /// One that is shown, and what it shows.
+    Related,
+    /// Nothing in it may be touched.
+    Sealed,
+}
+
+/// The role of a part. `within`: the multipart it is in.
+pub fn role(part: &Part, within: Option<Container>, rules: &Rules) -> Role {
+    let header = &part.header;
+    let sealed = within == Some(Container::Sealed) || header.ambiguous.is_some();
+    if part.is_multipart {
+        return Role::Container(match header.sub.as_str() {
+            _ if sealed => Container::Sealed,
+            "alternative" => Container::Alternative,
+            "related" => Container::Related,
+            // RFC 1847, RFC 6522; appledouble (RFC 1740) is two halves of one file.
+            "signed" | "encrypted" | "report" | "appledouble" | "x-mixed-replace" => Container::Sealed,
+            _ => Container::Mixed,
+        });
+    }
+    if sealed || is_untouchable(header) {
+        return Role::Keep;
+    }
+    let attached = header.disposition == Disposition::Attachment;
+    let shown = !attached && header.name.is_none();
+    match within {
+        _ if shown && header.is("text", "plain") => Role::Text,
+        _ if shown && header.is("text", "html") => Role::Html,
+        // RFC 2046 §5.1.4: each is the whole, and a reader picks one.
+        Some(Container::Alternative) => Role::Keep,
+        Some(Container::Related) if !attached => Role::Keep,
+        _ if !attached && header.main == "image" && header.content_id.is_some() => Role::Keep,
+        _ if shown && header.main == "text" => Role::Keep,
+        _ if rules.allow(header) => Role::File,
+        _ => Role::Keep,
+    }
+}
+
+fn is_untouchable(header: &Header) -> bool {
+    match header.main.as_str() {
+        "message" | "multipart" | "" => true,
+        "text" => header.sub == "calendar" || header.sub == "x-vcalendar",
+        "application" => {
+            let sub = header.sub.as_str();
+            let kinds = ["pkcs7-", "x-pkcs7-", "pkcs10", "pgp", "x-pgp", "applefile"];
+            kinds.iter().any(|kind| sub.starts_with(kind)) || ["ms-tnef", "vnd.ms-tnef", "ics"].contains(&sub)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vouchsafe_mime::{Event, Scanner, Sink};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Roles(Vec<(u32, Option<u32>, Role)>);
+
+    impl Sink for Roles {
+        fn event(&mut self, event: Event<'_>) {
+            if let Event::Begin(part) = event {
+                let within = part.parent.and_then(|id| match self.0[id as usize].2 {
+                    Role::Container(container) => Some(container),
+                    _ => None,
+                });
+                self.0.push((part.id, part.parent, role(&part, within, &rules(&[], &[]))));
+            }
+        }
+    }
+
+    fn rules(include: &[&str], exclude: &[&str]) -> Rules {
+        let patterns = |list: &[&str]| list.iter().filter_map(|text| Pattern::parse(text)).collect();
+        Rules { part_over: 1, message_over: 1, include: patterns(include), exclude: patterns(exclude) }
+    }
+
+    fn roles(message: &str) -> Vec<Role> {
+        let (mut scanner, mut roles) = (Scanner::default(), Roles::default());
+        scanner.push(message.as_bytes(), &mut roles);
+        scanner.finish(&mut roles);
+        roles.0.into_iter().map(|(_, _, role)| role).collect()
+    }
+
+    /// The role of a part with these fields in a multipart of this kind.
+    fn within(sub: &str, fields: &str) -> Role {
+        let message =
+            format!("Content-Type: multipart/{sub}; boundary=b\r\n\r\n--b\r\n{fields}\r\n\r\nx\r\n--b--");
+        roles(&message)[1]
+    }
+
+    #[test]
+    fn bodies_files_and_what_stays_are_told_apart() {
+        for (sub, fields, want) in [
+            ("mixed", "Content-Type: text/plain", Role::Text),
+            ("mixed", "Content-Type: text/html; charset=x", Role::Html),
+            ("mixed", "Content-Type: text/plain\r\nContent-Disposition: attachment", Role::File),
+            ("mixed", "Content-Type: text/plain; name=a.txt", Role::File),
+            ("mixed", "Content-Type: application/pdf", Role::File),
+            ("mixed", "Content-Type: application/pdf; name=a\r\nContent-Disposition: inline", Role::File),
+            ("mixed", "Content-Type: image/png\r\nContent-ID: <a>", Role::Keep),
+            (
+                "mixed",
+                "Content-Type: image/png\r\nContent-ID: <a>\r\nContent-Disposition: attachment",
+                Role::File,
+            ),
+            ("mixed", "Content-Type: image/png\r\nContent-Disposition: inline; filename=a.png", Role::File),
+            ("related", "Content-Type: image/png\r\nContent-ID: <a>", Role::Keep),
+            ("related", "Content-Type: application/pdf\r\nContent-Disposition: attachment", Role::File),
+            ("alternative", "Content-Type: application/pdf", Role::Keep),
+            ("alternative", "Content-Type: text/calendar; method=REQUEST", Role::Keep),
+            (
+                "mixed",
+                "Content-Type: text/calendar; name=a.ics\r\nContent-Disposition: attachment",
+                Role::Keep,
+            ),
+            ("mixed", "Content-Type: application/ms-tnef; name=winmail.dat", Role::Keep),
+            ("mixed", "Content-Type: application/pkcs7-mime; name=smime.p7m", Role::Keep),
+            ("mixed", "Content-Type: application/pgp-keys; name=a.asc", Role::Keep),
+            ("mixed", "Content-Type: message/rfc822\r\nContent-Disposition: attachment", Role::Keep),
+            ("mixed", "Content-Type: message/partial; id=a; number=1", Role::Keep),
+            ("mixed", "Content-Type: message/external-body; access-type=x", Role::Keep),
+            ("mixed", "Content-Type: application/pdf\r\nContent-Transfer-Encoding: x-uu", Role::Keep),
+            ("mixed", "Content-Type: application/pdf\r\nContent-Type: text/plain", Role::Keep),
+            ("signed", "Content-Type: application/pdf; name=a.pdf", Role::Keep),
+            ("encrypted", "Content-Type: application/octet-stream; name=a.asc", Role::Keep),
+            ("report", "Content-Type: text/plain", Role::Keep),
+        ] {
+            assert_eq!(within(sub, fields), want, "{sub}: {fields}");
+        }
+        assert_eq!(roles("Content-Type: application/pdf\r\n\r\nx"), [Role::File]);
+    }
+
+    #[test]
+    fn what_lies_within_a_signed_part_is_sealed_too() {
+        let message = "Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n\
+            --c\r\nContent-Type: application/pdf; name=a.pdf\r\n\r\nx\r\n--c--\r\n--b--";
+        assert_eq!(roles(message)[2], Role::Keep);
+    }
+
+    #[test]
+    fn patterns_go_by_type_or_by_name() {
+        let header = Header {
+            main: "image".to_owned(),
+            sub: "jpeg".to_owned(),
+            name: Some("Holiday.JPG".to_owned()),
+            ..Header::default()
+        };
+        for (include, exclude, want) in [
+            (&["image/*"][..], &[][..], true),
+            (&["*.jpg"], &[], true),
+            (&["*.pdf"], &[], false),
+            (&[], &["IMAGE/JPEG"], false),
+            (&[], &["holi*day*"], false),
+            (&[], &["holiday"], true),
+            (&["image/*"], &["*.jp*g"], false),
+        ] {
+            assert_eq!(rules(include, exclude).allow(&header), want, "{include:?} {exclude:?}");
+        }
+        assert_eq!(Pattern::parse(" "), None);
+    }
+
+    #[test]
+    fn the_direction_is_the_routes() {
+        let domain = RouteKey::Domain("example.com".to_owned());
+        assert_eq!(direction(&RouteKey::Relay, true), Direction::Outbound);
+        assert_eq!(direction(&domain, true), Direction::Internal);
+        assert_eq!(direction(&domain, false), Direction::Inbound);
+    }
+}
