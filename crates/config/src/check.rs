@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use vouchsafe_core::Endpoint;
 
+use crate::any_domain;
 use crate::report::nearest;
 use crate::section::Findings;
 use crate::settings::*;
@@ -21,6 +22,8 @@ pub(crate) fn cross(settings: &Settings, findings: &Findings) {
     listeners(settings, findings);
     domains(settings, findings);
     sources(settings, findings);
+    any_domain::check(settings, findings);
+    trials(settings, findings);
     next_hops(settings, findings);
     loops(settings, findings);
     open_relay(settings, findings);
@@ -150,6 +153,55 @@ fn others_decide(s: &Settings, f: &Findings) {
                 format!("leaves nobody to know the recipients of {}", domain.name),
                 format!(r#"give the domain another source: recipients = ["delegate:{name}", "local"]"#),
             );
+        }
+    }
+}
+
+/// A delegate on trial: who decides instead, and what follows from that.
+fn trials(s: &Settings, f: &Findings) {
+    let asks = |domain: &&AcceptedDomain, name: &str| {
+        domain.recipients.iter().any(|r| matches!(r, RecipientSource::Delegate(d) if d == name))
+    };
+    let by_logins = s.delegates.values().filter(|d| d.trial == Trial::Logins).collect::<Vec<_>>();
+    for d in s.delegates.values() {
+        let key = format!("delegate.{}.trial", d.name);
+        let domains: Vec<&AcceptedDomain> = s.domains.iter().filter(|domain| asks(domain, &d.name)).collect();
+        match d.trial {
+            Trial::Off => {}
+            Trial::Recipients if domains.iter().any(|domain| domain.is_any()) => f.fault(
+                &f.at(&key, "\"recipients\""),
+                "would take mail for every domain there is: an open relay",
+                "name each domain on trial in a [[domain]] of its own, and remove \"*\"",
+            ),
+            Trial::Recipients if domains.is_empty() => {
+                f.notice(&f.at(&key, ""), "no domain asks this delegate: there is nothing to try");
+            }
+            Trial::Recipients => {
+                let names: Vec<&str> = domains.iter().map(|domain| domain.name.as_str()).collect();
+                f.notice(
+                    &f.at(&key, ""),
+                    format!(
+                        "on trial: every recipient of {} is taken; `vouchsafe trial` tells what would have been refused",
+                        names.join(", ")
+                    ),
+                );
+            }
+            Trial::Logins if s.relay.logins.0.iter().any(|(_, of)| *of == LoginSource::Delegate(d.name.clone())) => {
+                f.fault(
+                    &f.at(&key, "\"logins\""),
+                    "is on trial and decides at once: relay.logins names this delegate",
+                    "let another source decide, such as relay.logins = \"local\"",
+                );
+            }
+            Trial::Logins if by_logins.len() > 1 => f.fault(
+                &f.at(&key, "\"logins\""),
+                "is on trial beside another delegate: every password would be shown to both",
+                "try one delegate at a time",
+            ),
+            Trial::Logins => f.notice(
+                &f.at(&key, ""),
+                "on trial: it is shown every login beside the source that decides; `vouchsafe trial` tells where they differ",
+            ),
         }
     }
 }

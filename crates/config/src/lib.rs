@@ -2,6 +2,7 @@
 //! Pure: opens no file and no socket, reads no clock; secrets and names come through a [`Lookup`] that the caller gives.
 //! Proof: `tests/bad/*.toml` with the faults they must give, `tests/table.rs` for defaults and the reference page.
 
+mod any_domain;
 mod check;
 mod endpoint;
 mod flags;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use vouchsafe_core::guard::{Budget, Budgets};
+use vouchsafe_core::send_as::Aliases;
 use vouchsafe_core::{Endpoint, TlsMode};
 use vouchsafe_smtp::data::BareNewline;
 use vouchsafe_smtp::{Mailbox, ReversePath};
@@ -15,7 +16,7 @@ use crate::endpoint::{self, Role};
 use crate::section::{At, Bad, Findings, Section, each, gather, list, text};
 use crate::settings::*;
 use crate::tree::{Node, Table, Value};
-use crate::{Lookup, check};
+use crate::{Lookup, any_domain, check};
 
 /// Reads everything; faults are in `findings`.
 pub(crate) fn settings(root: &Table, findings: &Findings, lookup: &dyn Lookup) -> Settings {
@@ -33,7 +34,7 @@ pub(crate) fn settings(root: &Table, findings: &Findings, lookup: &dyn Lookup) -
     let guard = guard(&top);
     let domains = blocks(&top, "domain").iter().filter_map(|s| domain(s, only.as_deref(), lookup)).collect();
     let relay = relay(&top, only, lookup);
-    let settings = Settings {
+    let mut settings = Settings {
         hostname: hostname.unwrap_or_else(|| own_name(lookup)),
         data_dir,
         log,
@@ -53,6 +54,7 @@ pub(crate) fn settings(root: &Table, findings: &Findings, lookup: &dyn Lookup) -
     }
     top.finish();
     check::cross(&settings, findings);
+    any_domain::hand_over(&mut settings);
     settings
 }
 
@@ -256,6 +258,11 @@ fn delegate(s: &Section<'_>, name: &str, lookup: &dyn Lookup) -> Delegate {
             "catch_all",
             &[("accept", CatchAll::Accept), ("local", CatchAll::Local), ("defer", CatchAll::Defer)],
         ),
+        trial: s.chosen(
+            "trial",
+            &[("off", Trial::Off), ("recipients", Trial::Recipients), ("logins", Trial::Logins)],
+        ),
+        any_domain: None,
     };
     sessions.finish();
     verdicts.finish();
@@ -350,7 +357,7 @@ fn guard(top: &Section<'_>) -> Budgets {
 
 fn domain(s: &Section<'_>, only: Option<&str>, lookup: &dyn Lookup) -> Option<AcceptedDomain> {
     let name = s.value("name", |n| match text(n)? {
-        "*" => Err(Bad::new("is not available in this version").advise("name each domain")),
+        AcceptedDomain::ANY => Ok(AcceptedDomain::ANY.to_owned()),
         t if t.contains('@') => Err(Bad::new("is an address").advise("give the part behind the @")),
         t => endpoint::host_name(t),
     });
@@ -372,8 +379,9 @@ fn domain(s: &Section<'_>, only: Option<&str>, lookup: &dyn Lookup) -> Option<Ac
         }
     };
     let next_hop = next_hop(s, lookup);
+    let relay_probe = s.value("relay_probe", |n| each(n, any_domain::probe)).unwrap_or_default();
     s.finish();
-    Some(AcceptedDomain { name: name?, recipients, next_hop })
+    Some(AcceptedDomain { name: name?, recipients, next_hop, relay_probe })
 }
 
 fn next_hop(s: &Section<'_>, lookup: &dyn Lookup) -> Vec<Endpoint> {
@@ -412,10 +420,28 @@ fn relay(top: &Section<'_>, only: Option<String>, lookup: &dyn Lookup) -> Relay 
         next_hop: next_hop(&s, lookup),
         trusted_networks: s.value("trusted_networks", networks).unwrap_or_default(),
         open_relay,
+        send_as: s.chosen(
+            "send_as",
+            &[("off", SendAs::Off), ("warn", SendAs::Warn), ("enforce", SendAs::Enforce)],
+        ),
+        aliases: s.value("aliases", |n| aliases(n, lookup)),
     };
     s.findings.open_relay_understood.set(understood);
     s.finish();
     relay
+}
+
+fn aliases(node: &Node, lookup: &dyn Lookup) -> Result<PathBuf, Bad> {
+    let path = PathBuf::from(text(node)?);
+    let held = lookup.file(&path).map_err(|why| {
+        Bad::new(format!("{} cannot be read: {why}", path.display()))
+            .advise("create it, with a line such as: info@example.com: alice, bob")
+    })?;
+    match Aliases::parse(&held) {
+        Ok(_) => Ok(path),
+        Err(bad) => Err(Bad::new(format!("line {} of it {}", bad.line, bad.what))
+            .advise("write: info@example.com: alice, bob")),
+    }
 }
 
 fn logins(node: &Node) -> Result<Logins, Bad> {

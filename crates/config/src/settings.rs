@@ -9,7 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use vouchsafe_core::endpoint::Endpoint;
 use vouchsafe_core::guard::Budgets;
-use vouchsafe_smtp::address::ReversePath;
+use vouchsafe_smtp::address::{Mailbox, ReversePath};
 use vouchsafe_smtp::data::BareNewline;
 
 /// All settings: one immutable value, swapped whole.
@@ -43,6 +43,16 @@ impl Settings {
     /// The accepted domain of this name (compared without case).
     pub fn domain(&self, name: &str) -> Option<&AcceptedDomain> {
         self.domains.iter().find(|d| d.name.eq_ignore_ascii_case(name))
+    }
+
+    /// The block `*`, if there is one.
+    pub fn any_domain(&self) -> Option<&AcceptedDomain> {
+        self.domains.iter().find(|d| d.is_any())
+    }
+
+    /// The first domain that has a name: its postmaster is ours.
+    pub fn first_domain(&self) -> Option<&str> {
+        self.domains.iter().find(|d| !d.is_any()).map(|d| d.name.as_str())
     }
 }
 
@@ -182,6 +192,30 @@ pub struct Delegate {
     pub accept_252: bool,
     /// What a yes is worth while the delegate accepts every address of the domain.
     pub catch_all: CatchAll,
+    /// What is only tried, not believed.
+    pub trial: Trial,
+    /// It decides for every domain that has no block of its own. Follows from the block `*`.
+    pub any_domain: Option<AnyDomain>,
+}
+
+/// What of a delegate is tried before it is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trial {
+    /// Nothing: its answers count.
+    Off,
+    /// Every recipient of its domains is taken, its answer is recorded.
+    Recipients,
+    /// Another source decides on logins, this delegate is asked beside it.
+    Logins,
+}
+
+/// "*" mode: what a delegate needs to know to decide for any domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnyDomain {
+    /// Domains with a block of their own: for these it does not decide as `*`.
+    pub named: Vec<String>,
+    /// Two addresses in domains of others, which it must refuse.
+    pub probes: [Mailbox; 2],
 }
 
 /// What a yes is worth while the delegate accepts every address of the domain.
@@ -271,6 +305,18 @@ pub struct AcceptedDomain {
     pub recipients: Vec<RecipientSource>,
     /// In order. At least one.
     pub next_hop: Vec<Endpoint>,
+    /// Of the domain `*` only: what its delegate must refuse. Two addresses there, none elsewhere.
+    pub relay_probe: Vec<Mailbox>,
+}
+
+impl AcceptedDomain {
+    /// Name of the block that stands for every domain without one of its own.
+    pub const ANY: &'static str = "*";
+
+    /// Whether this block stands for every domain without one of its own.
+    pub fn is_any(&self) -> bool {
+        self.name == AcceptedDomain::ANY
+    }
 }
 
 /// Who knows whether a recipient exists.
@@ -297,6 +343,21 @@ pub struct Relay {
     pub trusted_networks: Vec<IpNet>,
     /// Anyone may relay: every listener is on loopback only, or it was confirmed.
     pub open_relay: bool,
+    /// Whether a login may only send with a reverse path of its own.
+    pub send_as: SendAs,
+    /// What else logins may send as: a file of `vouchsafe_core::send_as`.
+    pub aliases: Option<PathBuf>,
+}
+
+/// What happens to a reverse path that is not the login's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendAs {
+    /// Nothing.
+    Off,
+    /// Taken, and told in log and history.
+    Warn,
+    /// `553 5.7.1`.
+    Enforce,
 }
 
 /// Exactly one source answers for a login domain.

@@ -43,6 +43,8 @@ pub enum Shape {
     Tls,
     /// `"<>"` or an address.
     ReversePath,
+    /// Two addresses.
+    Probes,
     /// `as-is`, `strip-domain` or a template.
     LoginName,
     /// `delegate:NAME`, `local`, `list:FILE`, `any`, or a list.
@@ -76,6 +78,7 @@ impl Shape {
             Networks => r#"a list of networks, such as ["192.0.2.0/24"]"#.into(),
             Tls => r#""verify", "pin:sha256/BASE64", "opportunistic" or "off""#.into(),
             ReversePath => r#""<>" or an address"#.into(),
+            Probes => r#"two addresses in domains of others, such as ["a@one.net", "b@two.org"]"#.into(),
             LoginName => r#""as-is", "strip-domain" or a template with {user}"#.into(),
             Recipients => r#""delegate:NAME", "local", "list:FILE", "any", or a list of them"#.into(),
             Logins => r#""delegate:NAME" or "local", or a table { "domain" = source, "*" = source }"#.into(),
@@ -373,7 +376,13 @@ pub const TABLE: &[Row] = &[
         "What a yes is worth while the delegate accepts every address of a domain, which a made-up one finds out once an hour: accept it and tell you in the log; local: the domain's other sources decide; defer: 451 until it tells users apart again.",
     ),
     later("delegate.xclient", &["false"]),
-    later("delegate.trial", &[r#""off""#]),
+    row(
+        "delegate.trial",
+        Choice(&["off", "recipients", "logins"]),
+        Value(r#""off""#),
+        Live,
+        "Try the delegate before you trust it. recipients: its domains take every recipient, and what would have been refused is recorded; logins: another source decides (relay.logins must not name this delegate), the delegate is asked beside it and what it would have said otherwise is recorded. `vouchsafe trial` lists it.",
+    ),
     row(
         "guard.account.failures",
         Count(1, 1000),
@@ -430,7 +439,13 @@ pub const TABLE: &[Row] = &[
         Live,
         "Time without an unknown recipient after which that count is cleared.",
     ),
-    row("domain.name", Host, Required, Live, "The domain; each once."),
+    row(
+        "domain.name",
+        Host,
+        Required,
+        Live,
+        "The domain; each once. \"*\": the delegate decides for every domain that has no block of its own; it needs relay_probe.",
+    ),
     row(
         "domain.recipients",
         Recipients,
@@ -446,7 +461,13 @@ pub const TABLE: &[Row] = &[
         "Where its mail goes; several in order, the next when one cannot be reached.",
     ),
     later("domain.mode", &[r#""queue""#]),
-    later("domain.relay_probe", &["[]"]),
+    row(
+        "domain.relay_probe",
+        Probes,
+        Value("[]"),
+        Live,
+        "For the domain \"*\" only: two addresses in real domains that are neither yours nor the delegate's. Strangers' mail is taken only while the delegate refuses both: it is asked at the start, every hour and after a reconnection.",
+    ),
     row(
         "relay.logins",
         Logins,
@@ -468,7 +489,20 @@ pub const TABLE: &[Row] = &[
         NewSessions,
         "Clients that may relay without AUTH on trusted listeners.",
     ),
-    later("relay.send_as", &[r#""warn""#, r#""off""#]),
+    row(
+        "relay.send_as",
+        Choice(&["off", "warn", "enforce"]),
+        Value(r#""warn""#),
+        NewSessions,
+        "Whether who logged in may only send with a reverse path of their own: the login itself, its name at the delegate, or an alias. warn: others are taken, logged and in the history; enforce: 553 5.7.1. The null reverse path is everyone's.",
+    ),
+    row(
+        "relay.aliases",
+        File,
+        Unset("none"),
+        Live,
+        "File of addresses that logins may send as: `info@example.com: alice, bob` a line; `@example.com: @corp.local` gives each login of corp.local the same name at example.com.",
+    ),
     row(
         "relay.open_relay",
         Flag,

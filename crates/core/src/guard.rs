@@ -148,6 +148,7 @@ pub struct Row {
 pub struct Charge {
     account: String,
     client: Option<IpAddr>,
+    realm: String,
 }
 
 /// How a charged question ended.
@@ -193,11 +194,24 @@ impl Guard {
         budgets: &Budgets,
         now: Tick,
     ) -> Result<Charge, Over> {
-        let account = account.to_lowercase();
+        self.charge_apart("", account, client, budgets, now)
+    }
+
+    /// As [`Guard::charge`], counted apart from all others under a name of its own (`trial office: `): what is asked on
+    /// trial takes no place from logins that count.
+    pub fn charge_apart(
+        &mut self,
+        realm: &str,
+        account: &str,
+        client: Option<IpAddr>,
+        budgets: &Budgets,
+        now: Tick,
+    ) -> Result<Charge, Over> {
+        let account = format!("{realm}{}", account.to_lowercase());
         let client = client.map(|address| address.to_canonical());
         let places = client.map(|address| {
-            let network = network_of(address).to_string();
-            [(Kind::Address, address.to_string(), budgets.address), (Kind::Network, network, budgets.network)]
+            let [address, network] = places_of(realm, address);
+            [(Kind::Address, address, budgets.address), (Kind::Network, network, budgets.network)]
         });
         for (kind, whom, budget) in places.iter().flatten() {
             if self.left(*kind, whom, budget, now) == 0 {
@@ -214,18 +228,19 @@ impl Guard {
         for (kind, whom, budget) in places.iter().flatten() {
             self.add(*kind, whom, budget, now);
         }
-        Ok(Charge { account, client })
+        Ok(Charge { account, client, realm: realm.to_owned() })
     }
 
     /// Settles a charge.
     pub fn settle(&mut self, charge: Charge, ended: Ended, now: Tick) {
-        let Charge { account, client } = charge;
+        let Charge { account, client, realm } = charge;
         if ended == Ended::Charged {
             return;
         }
         if let Some(client) = client {
-            self.give_back(Kind::Address, &client.to_string());
-            self.give_back(Kind::Network, &network_of(client).to_string());
+            let [address, network] = places_of(&realm, client);
+            self.give_back(Kind::Address, &address);
+            self.give_back(Kind::Network, &network);
         }
         if ended == Ended::NotSent {
             self.give_back(Kind::Account, &account);
@@ -359,6 +374,11 @@ impl Guard {
     }
 }
 
+/// What is charged beside an account.
+fn places_of(realm: &str, client: IpAddr) -> [String; 2] {
+    [format!("{realm}{client}"), format!("{realm}{}", network_of(client))]
+}
+
 /// A NUL is in no account's name.
 fn known_name(account: &str, client: IpAddr) -> String {
     format!("{account}\0{}", network_of(client))
@@ -393,6 +413,21 @@ mod tests {
 
     fn from(n: u32) -> Option<IpAddr> {
         Some(IpAddr::from((0x0a00_0000 + n * 256).to_be_bytes()))
+    }
+
+    #[test]
+    fn what_is_counted_apart_takes_no_place_from_the_others() {
+        let (mut guard, budgets) = (guard(), Budgets::default());
+        for _ in 0..2 {
+            let charge = guard.charge_apart("trial d: ", "Alice", from(1), &budgets, Tick(0)).unwrap();
+            guard.settle(charge, Ended::Charged, Tick(0));
+        }
+        assert_eq!(guard.charge_apart("trial d: ", "alice", from(1), &budgets, Tick(0)).unwrap_err(), Over::Account);
+        let counted = guard.list(&budgets, Tick(0), 10);
+        assert!(counted.iter().all(|row| row.whom.starts_with("trial d: ")), "{counted:?}");
+        let charge = guard.charge("alice", from(1), &budgets, Tick(0)).unwrap();
+        guard.settle(charge, Ended::Accepted, Tick(0));
+        assert_eq!(guard.list(&budgets, Tick(0), 10).len(), counted.len());
     }
 
     /// Active Directory's counter: locks at 5 failures, resets after 30 minutes without one.

@@ -21,11 +21,14 @@ pub mod outcome;
 pub mod policy;
 pub mod ports;
 pub mod recipe;
+pub mod relay_probe;
 pub mod retry;
 pub mod rewrite;
 pub mod stub;
+pub mod send_as;
 pub mod time;
 pub mod trace;
+pub mod trial;
 pub mod verdict;
 
 pub use endpoint::{Endpoint, Tell, TlsMode};

@@ -1,8 +1,10 @@
 //! Who may relay. The only place where a [`RelayPermit`] is made (promise 2: Permitted).
 //!
-//! Decides on the domain of one parsed address, never on its local part. Proof: `transcripts/attacks/relay_*`.
+//! Decides on the domain of one parsed address, never on its local part. Proof: `transcripts/attacks/relay_*`,
+//! `transcripts/e2e/{any_domain,trial}_*`.
 
 use crate::envelope::RouteKey;
+use crate::relay_probe::Proof;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use vouchsafe_smtp::Mailbox;
@@ -12,6 +14,8 @@ use vouchsafe_smtp::Mailbox;
 pub enum PermitReason {
     /// The domain is accepted and a source of truth knows the recipient.
     AcceptedDomain,
+    /// The delegate that decides for any domain knows the recipient, and was seen to refuse what is not its own.
+    AnyDomain,
     /// The client logged in.
     Authenticated,
     /// The client's address is in a trusted network.
@@ -58,11 +62,13 @@ pub enum Decision {
     Permit(RelayPermit),
     /// The domain is accepted: ask its sources; [`Ask::accept`] turns their Accept into a permit.
     Ask(Ask),
+    /// No block has this domain, and the delegate of `*` decides; [`AskAny::accept`] wants proof beside its Accept.
+    AskAny(AskAny),
     /// `550 5.7.1`.
     RelayDenied,
 }
 
-/// An open question about a recipient of an accepted domain.
+/// An open question about a recipient of an accepted domain: one that the settings name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {
     domain: String,
@@ -77,21 +83,58 @@ impl Ask {
     pub fn accept(self) -> RelayPermit {
         RelayPermit { reason: PermitReason::AcceptedDomain, route: RouteKey::Domain(self.domain) }
     }
+    /// The domain's delegate is on trial: whatever it said, the domain takes every recipient, as one without a source of
+    /// truth does. Nothing but the name of this domain in the settings permits that, so no trial reaches a foreign one.
+    pub fn on_trial(self) -> RelayPermit {
+        self.accept()
+    }
 }
 
-/// Decides on one recipient. `accepted` is the accepted domain that the recipient's domain matched, if any.
+/// An open question about a recipient of a domain that the settings do not name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskAny {
+    block: String,
+}
+
+impl AskAny {
+    /// The delegate said Accept, and it was seen to refuse what is not its own.
+    pub fn accept(self, _: &Proof) -> RelayPermit {
+        RelayPermit { reason: PermitReason::AnyDomain, route: RouteKey::Domain(self.block) }
+    }
+}
+
+/// What the settings have for a recipient's domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Block<'a> {
+    /// A block of its own, of this name.
+    Named(&'a str),
+    /// None, but one for any domain, of this name.
+    Any(&'a str),
+    /// None.
+    None,
+}
+
+/// Decides on one recipient, by what the settings have for its domain.
 ///
 /// A client that may relay still has its recipients in accepted domains checked: a typo to a colleague is refused at
-/// once instead of bounced later.
-pub fn decide(client: &Client, accepted: Option<&str>) -> Decision {
-    if let Some(domain) = accepted {
+/// once instead of bounced later. In domains without a block of their own it relays as ever.
+pub fn decide(client: &Client, recipient: &Mailbox, block: Block<'_>) -> Decision {
+    if let Block::Named(domain) = block {
         return Decision::Ask(Ask { domain: domain.to_owned() });
     }
     let reason = match client {
         Client { authenticated: true, .. } => PermitReason::Authenticated,
         Client { trusted: true, .. } => PermitReason::TrustedNetwork,
         Client { open_relay: true, .. } => PermitReason::OpenRelay,
-        _ => return Decision::RelayDenied,
+        _ => {
+            return match block {
+                // An address literal is no domain that a delegate could have.
+                Block::Any(block) if !recipient.domain().starts_with('[') => {
+                    Decision::AskAny(AskAny { block: block.to_owned() })
+                }
+                _ => Decision::RelayDenied,
+            };
+        }
     };
     Decision::Permit(RelayPermit { reason, route: RouteKey::Relay })
 }
@@ -125,14 +168,34 @@ mod tests {
 
     #[test]
     fn a_stranger_gets_no_permit_for_a_foreign_domain() {
-        assert_eq!(decide(&Client::default(), None), Decision::RelayDenied);
+        assert_eq!(decide(&Client::default(), &bob(), Block::None), Decision::RelayDenied);
+    }
+
+    #[test]
+    fn where_a_delegate_decides_for_any_domain_only_strangers_are_asked_about() {
+        let any = Block::Any("*");
+        assert!(matches!(decide(&Client::default(), &bob(), any), Decision::AskAny(_)));
+        let literal = Mailbox::parse("bob@[192.0.2.1]", false).unwrap();
+        assert_eq!(decide(&Client::default(), &literal, any), Decision::RelayDenied);
+        for client in [
+            Client { authenticated: true, ..Client::default() },
+            Client { trusted: true, ..Client::default() },
+        ] {
+            assert!(
+                matches!(decide(&client, &bob(), any), Decision::Permit(permit) if *permit.route() == RouteKey::Relay)
+            );
+        }
+    }
+
+    fn bob() -> Mailbox {
+        Mailbox::parse("bob@far.example", false).unwrap()
     }
 
     #[test]
     fn an_accepted_domain_is_asked_about_even_for_users() {
         let user = Client { authenticated: true, ..Client::default() };
         assert!(
-            matches!(decide(&user, Some("a.example")), Decision::Ask(ask) if ask.domain() == "a.example")
+            matches!(decide(&user, &bob(), Block::Named("a.example")), Decision::Ask(ask) if ask.domain() == "a.example")
         );
     }
 

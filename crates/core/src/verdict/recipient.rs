@@ -78,9 +78,11 @@ pub fn classify_recipient(delegate: &Endpoint, said: &Reply, rules: Rules) -> Op
     })
 }
 
-/// `554 5.7.1 Relay access denied`, `550 5.7.54 Unable to relay ...`, `550 relay not permitted`.
+/// `554 5.7.1 Relay access denied`, `550 5.7.54 Unable to relay ...`, `550 relay not permitted`, `550 5.1.2 Relay not
+/// allowed`, qmail's `553 5.7.1 ... not in my list of allowed rcpthosts`.
 fn denies_relaying(said: &Reply) -> bool {
-    matches!(said.enhanced, None | Some(Enhanced(5, 7, _))) && holds_any(said, &["relay"])
+    matches!(said.enhanced, None | Some(Enhanced(5, 7, _) | Enhanced(5, 1, 2)))
+        && holds_any(said, &["relay", "rcpthosts"])
 }
 
 #[cfg(test)]
@@ -189,6 +191,8 @@ mod tests {
             (554, Some((5, 7, 1)), "<a@b>: Relay access denied"),
             (550, Some((5, 7, 54)), "SMTP; Unable to relay recipient in non-accepted domain"),
             (550, None, "relay not permitted"),
+            (550, Some((5, 1, 2)), "Relay not allowed."),
+            (553, Some((5, 7, 1)), "sorry, that domain isn't in my list of allowed rcpthosts"),
         ] {
             assert_eq!(judge(code, enhanced, text, star), "reject 550 5.7.1");
             assert!(plain(code, enhanced, text).starts_with("unavailable"));

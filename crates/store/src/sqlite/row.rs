@@ -183,6 +183,7 @@ pub fn envelope_to_json(envelope: &Envelope, meta: &Meta, due: i64) -> String {
         });
         let reason = match permit.reason() {
             PermitReason::AcceptedDomain => "accepted domain",
+            PermitReason::AnyDomain => "any domain",
             PermitReason::Authenticated => "authenticated",
             PermitReason::TrustedNetwork => "trusted network",
             PermitReason::OpenRelay => "open relay",
