@@ -75,7 +75,8 @@ fn probes(s: &Settings, any: &AcceptedDomain, f: &Findings) {
     if f.reported(key) {
         return;
     }
-    let advice = "give two addresses in two domains of others: it must refuse both, or it would make us an open relay";
+    let advice =
+        "give two addresses in two domains of others: it must refuse both, or it would make us an open relay";
     let [one, two] = &any.relay_probe[..] else {
         let what = match any.relay_probe.len() {
             0 => "is missing".to_owned(),
@@ -89,7 +90,9 @@ fn probes(s: &Settings, any: &AcceptedDomain, f: &Findings) {
     let own = |probe: &Mailbox| {
         let domain = probe.domain_key();
         let named = s.domains.iter().find(|named| !named.is_any() && is_in(&domain, &named.name));
-        named.map(|named| named.name.clone()).or_else(|| is_in(&domain, &s.hostname).then(|| s.hostname.clone()))
+        named
+            .map(|named| named.name.clone())
+            .or_else(|| is_in(&domain, &s.hostname).then(|| s.hostname.clone()))
     };
     for probe in [one, two] {
         if let Some(name) = own(probe) {
@@ -105,7 +108,8 @@ pub(crate) fn hand_over(s: &mut Settings) {
     let ([RecipientSource::Delegate(name)], [one, two]) = (&any.recipients[..], &any.relay_probe[..]) else {
         return;
     };
-    let named = s.domains.iter().filter(|domain| !domain.is_any()).map(|domain| domain.name.clone()).collect();
+    let named =
+        s.domains.iter().filter(|domain| !domain.is_any()).map(|domain| domain.name.clone()).collect();
     let (name, told) = (name.clone(), AnyDomain { named, probes: [one.clone(), two.clone()] });
     if let Some(delegate) = s.delegates.get_mut(&name) {
         delegate.any_domain = Some(told);

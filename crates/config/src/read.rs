@@ -420,10 +420,8 @@ fn relay(top: &Section<'_>, only: Option<String>, lookup: &dyn Lookup) -> Relay 
         next_hop: next_hop(&s, lookup),
         trusted_networks: s.value("trusted_networks", networks).unwrap_or_default(),
         open_relay,
-        send_as: s.chosen(
-            "send_as",
-            &[("off", SendAs::Off), ("warn", SendAs::Warn), ("enforce", SendAs::Enforce)],
-        ),
+        send_as: s
+            .chosen("send_as", &[("off", SendAs::Off), ("warn", SendAs::Warn), ("enforce", SendAs::Enforce)]),
         aliases: s.value("aliases", |n| aliases(n, lookup)),
     };
     s.findings.open_relay_understood.set(understood);

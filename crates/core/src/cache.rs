@@ -186,10 +186,14 @@ impl VerdictCache {
 
     /// Forgets an address, a domain (`@example.com`), or all (empty). Returns how many entries went.
     pub fn flush(&mut self, what: &str) -> usize {
-        let before = self.yes.len() + self.no.len();
         let what = what.to_lowercase();
-        let keep =
-            |key: &str| !(what.is_empty() || key == what || what.starts_with('@') && key.ends_with(&what));
+        self.forget(|key| what.is_empty() || key == what || what.starts_with('@') && key.ends_with(&what))
+    }
+
+    /// Forgets every address that is to go. Returns how many entries went.
+    pub fn forget(&mut self, gone: impl Fn(&str) -> bool) -> usize {
+        let before = self.yes.len() + self.no.len();
+        let keep = |key: &str| !gone(key);
         let changed = &mut self.changed;
         self.yes.retain(|key, _| {
             let kept = keep(key);

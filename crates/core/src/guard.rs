@@ -422,7 +422,10 @@ mod tests {
             let charge = guard.charge_apart("trial d: ", "Alice", from(1), &budgets, Tick(0)).unwrap();
             guard.settle(charge, Ended::Charged, Tick(0));
         }
-        assert_eq!(guard.charge_apart("trial d: ", "alice", from(1), &budgets, Tick(0)).unwrap_err(), Over::Account);
+        assert_eq!(
+            guard.charge_apart("trial d: ", "alice", from(1), &budgets, Tick(0)).unwrap_err(),
+            Over::Account
+        );
         let counted = guard.list(&budgets, Tick(0), 10);
         assert!(counted.iter().all(|row| row.whom.starts_with("trial d: ")), "{counted:?}");
         let charge = guard.charge("alice", from(1), &budgets, Tick(0)).unwrap();

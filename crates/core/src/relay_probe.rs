@@ -153,7 +153,8 @@ impl Gate {
 
     /// A yes of this host, said now, counts.
     pub fn believes(&self, host: &str, now: Tick) -> bool {
-        self.relays.is_none() && self.hosts.get(host).is_some_and(|known| known.is_good(now) && !known.in_doubt)
+        self.relays.is_none()
+            && self.hosts.get(host).is_some_and(|known| known.is_good(now) && !known.in_doubt)
     }
 
     /// The proof, while there is one.

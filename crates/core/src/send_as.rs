@@ -78,7 +78,8 @@ impl Aliases {
             let whole = address.strip_prefix('@');
             let parsed = whole.map_or_else(|| address.clone(), |domain| format!("any@{domain}"));
             Mailbox::parse(&parsed, true).map_err(|_| bad("begins with no address and no @domain"))?;
-            let names: Vec<String> = names.split([',', ' ', '\t']).map(str::trim).map(str::to_lowercase).collect();
+            let names: Vec<String> =
+                names.split([',', ' ', '\t']).map(str::trim).map(str::to_lowercase).collect();
             let names: Vec<String> = names.into_iter().filter(|name| !name.is_empty()).collect();
             if names.is_empty() {
                 return Err(bad("names no login"));

@@ -139,11 +139,22 @@ pub struct Row {
 pub fn report(events: &[HistoryEvent]) -> Vec<Row> {
     let mut rows: BTreeMap<(Would, Subject, String, String), Row> = BTreeMap::new();
     for event in events.iter().filter(|event| event.kind == KIND) {
-        let Some(Finding { subject, would, delegate, said }) = Finding::parse(&event.detail) else { continue };
+        let Some(Finding { subject, would, delegate, said }) = Finding::parse(&event.detail) else {
+            continue;
+        };
         let whom = event.recipient.to_lowercase();
         let key = (would, subject, whom.clone(), delegate.clone());
         let (first, last) = (event.at, event.at);
-        let row = rows.entry(key).or_insert(Row { subject, whom, would, delegate, count: 0, first, last, said: String::new() });
+        let row = rows.entry(key).or_insert(Row {
+            subject,
+            whom,
+            would,
+            delegate,
+            count: 0,
+            first,
+            last,
+            said: String::new(),
+        });
         row.count += 1;
         row.first = row.first.min(event.at);
         if row.last <= event.at {
@@ -203,7 +214,10 @@ mod tests {
         for verdict in [no(), unavailable()] {
             let finding = Finding::of_recipient("office", &verdict).unwrap();
             let read = Finding::parse(&finding.to_string()).unwrap();
-            assert_eq!((read.subject, read.would, &*read.delegate), (Subject::Recipient, finding.would, "office"));
+            assert_eq!(
+                (read.subject, read.would, &*read.delegate),
+                (Subject::Recipient, finding.would, "office")
+            );
         }
         let finding = Finding::of_login("office", &no(), &yes()).unwrap();
         assert_eq!(finding.to_string(), "login would have been let in by office: 250 2.1.5 Ok");
@@ -220,16 +234,25 @@ mod tests {
             event(10, "bob@x.example", &refused("550 first")),
             event(15, "carol@x.example", "recipient would have been deferred by office: no answer"),
             event(16, "dave@x.example", &refused("550 once")),
-            HistoryEvent { kind: "refused".to_owned(), ..event(17, "erin@x.example", &refused("550 really")) },
+            HistoryEvent {
+                kind: "refused".to_owned(),
+                ..event(17, "erin@x.example", &refused("550 really"))
+            },
         ];
         let rows = report(&events);
         let short: Vec<(&str, u64, Would)> =
             rows.iter().map(|row| (row.whom.as_str(), row.count, row.would)).collect();
-        assert_eq!(short, [
-            ("bob@x.example", 3, Would::Refused),
-            ("dave@x.example", 1, Would::Refused),
-            ("carol@x.example", 1, Would::Deferred)
-        ]);
-        assert_eq!((rows[0].first, rows[0].last, &*rows[0].said), (Timestamp(10), Timestamp(30), "550 third"));
+        assert_eq!(
+            short,
+            [
+                ("bob@x.example", 3, Would::Refused),
+                ("dave@x.example", 1, Would::Refused),
+                ("carol@x.example", 1, Would::Deferred)
+            ]
+        );
+        assert_eq!(
+            (rows[0].first, rows[0].last, &*rows[0].said),
+            (Timestamp(10), Timestamp(30), "550 third")
+        );
     }
 }

@@ -28,6 +28,7 @@ pub(crate) async fn run(gateway: &Gateway) {
             _ = stop.wait_for(|stopped| *stopped) => return,
         }
         save(gateway).await;
+        gateway.delegates.test_relaying();
         if round.is_multiple_of(TIDY.0) {
             gateway.stores.verdicts.prune_verdicts(gateway.clock.now());
             if let Err(fault) = gateway.stores.mail.maintain(TIDY.1).await {

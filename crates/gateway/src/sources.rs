@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use vouchsafe_config::{AcceptedDomain, LoginSource, RecipientSource, Settings};
+use vouchsafe_config::{AcceptedDomain, LoginSource, RecipientSource, Settings, Trial};
 use vouchsafe_core::ports::StoreFault;
 use vouchsafe_core::verdict::Verdict;
 use vouchsafe_smtp::{Mailbox, Reply, Secret};
@@ -49,6 +49,18 @@ pub async fn recipient(
         }
     }
     unavailable.unwrap_or(rejected)
+}
+
+/// The delegate of this domain that is on trial, if one is: then the domain takes every recipient.
+pub fn on_trial<'a>(settings: &'a Settings, domain: &AcceptedDomain) -> Option<&'a str> {
+    domain.recipients.iter().find_map(|source| match source {
+        RecipientSource::Delegate(name) => settings
+            .delegates
+            .get(name)
+            .filter(|asked| asked.trial == Trial::Recipients)
+            .map(|asked| &*asked.name),
+        _ => None,
+    })
 }
 
 /// Asks the one source of a login.

@@ -92,6 +92,7 @@ impl Supervisor {
             .await
             .map_err(|fault| format!("the guard's counters cannot be read: {fault}"))?;
         self.gateway.delegates.restore();
+        self.gateway.delegates.test_relaying();
         let (deliverer, stop) = (Arc::clone(&self.gateway.deliverer), self.gateway.tasks.stop_signal());
         self.gateway.tasks.spawn("delivery", deliverer.run(stop));
         let gateway = Arc::clone(&self.gateway);

@@ -5,6 +5,7 @@
 
 mod logins;
 mod recipients;
+mod relay_gate;
 mod test;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use arc_swap::ArcSwap;
 use vouchsafe_config as settings;
 use vouchsafe_core::guard::Guard;
 use vouchsafe_core::ports::VerdictStore;
+use vouchsafe_core::relay_probe::{Proof, Standing};
 use vouchsafe_core::verdict::Verdict;
 use vouchsafe_net::client::{Connector, Hello};
 use vouchsafe_net::clock::SystemClock;
@@ -77,6 +79,14 @@ impl Delegate {
     /// What is remembered of this recipient; nobody is asked.
     pub fn remembered(&self, mailbox: &Mailbox) -> Option<Verdict> {
         self.recipients.remembered(mailbox)
+    }
+    /// Proof that it refuses domains of others, where it decides for any domain.
+    pub fn relay_proof(&self) -> Option<Proof> {
+        self.recipients.relay_proof()
+    }
+    /// Whether it decides for any domain, and how that stands.
+    pub fn relay_standing(&self) -> Option<Standing> {
+        self.recipients.relay_standing()
     }
     /// Is this login right? At most `deadline` long. `client` is `None` for trusted networks, which are not counted.
     pub async fn login(
@@ -154,6 +164,10 @@ impl Delegates {
     /// Writes behind what changed; returns at once.
     pub(crate) fn save(&self) {
         self.by_name.load().values().for_each(|delegate| delegate.save());
+    }
+    /// Has those that decide for any domain show, where that is due, that they refuse domains of others.
+    pub(crate) fn test_relaying(&self) {
+        self.by_name.load().values().for_each(|delegate| delegate.recipients.test_relaying());
     }
     /// Takes up what an earlier run, or a delegate with other settings, knew.
     pub(crate) fn restore(&self) {

@@ -18,10 +18,12 @@ use vouchsafe_core::cache::{Kept as KeptYes, Lookup, Times, VerdictCache};
 use vouchsafe_core::cap::Cap;
 use vouchsafe_core::catch_all::{self, Domains, Turn};
 use vouchsafe_core::ports::{Clock, KeptVerdict};
+use vouchsafe_core::relay_probe::{Proof, Standing};
 use vouchsafe_core::verdict::{Rules, Verdict, classify_fault, classify_recipient};
 use vouchsafe_net::client::{Connection, Fault, Timeouts};
 use vouchsafe_smtp::{Mailbox, Reply, Tick};
 
+use super::relay_gate::{RelayGate, Shown};
 use super::{CACHED_VERDICTS, Means, lock};
 
 /// Refusals a session may collect before it is retired (FACTS section 5).
@@ -47,6 +49,7 @@ struct Shared {
     times: Times,
     state: Mutex<State>,
     work: Notify,
+    relay_gate: Option<RelayGate>,
 }
 
 struct State {
@@ -66,8 +69,18 @@ struct State {
 struct Probe {
     mailbox: Mailbox,
     session: String,
-    /// A made-up address: does its domain accept all?
-    made_up: bool,
+    purpose: Purpose,
+}
+
+/// Why an address is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// Somebody wants to know.
+    Asked,
+    /// It is made up: does its domain accept all?
+    MadeUp,
+    /// It is in a domain of others: does the delegate refuse it? The n-th of the two.
+    Relay(usize),
 }
 
 struct Kept {
@@ -96,7 +109,8 @@ impl Recipients {
             domains: Domains::default(),
             held: HashMap::new(),
         };
-        let shared = Shared { settings, means, times, state: Mutex::new(state), work: Notify::new() };
+        let (state, work, relay_gate) = (Mutex::new(state), Notify::new(), RelayGate::of(&settings));
+        let shared = Shared { settings, means, times, state, work, relay_gate };
         Recipients { shared: Arc::new(shared) }
     }
 
@@ -126,8 +140,31 @@ impl Recipients {
 
     pub(super) fn flush(&self, what: &str) -> usize {
         let mut state = lock(&self.shared.state);
+        if let (true, Some(gate)) = (what.is_empty(), &self.shared.relay_gate) {
+            gate.test_again();
+        }
         state.domains.flush(what);
         state.cache.flush(what)
+    }
+
+    /// Asks the delegate that decides for any domain, where that is due, whether it still refuses domains of others.
+    pub(super) fn test_relaying(&self) {
+        let Some(gate) = &self.shared.relay_gate else { return };
+        let now = self.shared.means.clock.tick();
+        let mut state = lock(&self.shared.state);
+        if gate.is_due(now) && state.breaker.allows(now) {
+            for probe in relay_probes(gate, "") {
+                self.shared.enqueue(&mut state, probe);
+            }
+        }
+    }
+
+    pub(super) fn relay_proof(&self) -> Option<Proof> {
+        self.shared.relay_gate.as_ref()?.proof(self.shared.means.clock.tick())
+    }
+
+    pub(super) fn relay_standing(&self) -> Option<Standing> {
+        Some(self.shared.relay_gate.as_ref()?.standing(self.shared.means.clock.tick()))
     }
 
     /// Hands what changed of the yes entries to the store, which writes it behind.
@@ -190,6 +227,15 @@ impl Recipients {
     }
 }
 
+/// The two addresses that the delegate of `*` must refuse.
+fn relay_probes(gate: &RelayGate, session: &str) -> [Probe; 2] {
+    [0, 1].map(|n| Probe {
+        mailbox: gate.probes()[n].clone(),
+        session: session.to_owned(),
+        purpose: Purpose::Relay(n),
+    })
+}
+
 /// An address in the same domain that nobody has.
 fn made_up(mailbox: &Mailbox) -> Option<Mailbox> {
     let local: u64 = rand::random();
@@ -215,6 +261,11 @@ impl Shared {
             Lookup::Stale(verdict) => Some(verdict),
             Lookup::Missing => None,
         };
+        if let (None, Some(gate)) = (&known, self.relay_gate.as_ref().filter(|gate| gate.decides(mailbox)))
+            && let Some(closed) = gate.closed(now)
+        {
+            return Ok(closed);
+        }
         if known.is_none() && state.domains.accepts_all(&mailbox.domain_key(), now) {
             // Where a yes is worth nothing there is nothing to ask.
             if let Some(verdict) = self.instead_of_yes(mailbox) {
@@ -232,7 +283,7 @@ impl Shared {
             state.flights.insert(key.as_str().into(), Vec::new());
             self.enqueue(
                 &mut state,
-                Probe { mailbox: mailbox.clone(), session: session.to_owned(), made_up: false },
+                Probe { mailbox: mailbox.clone(), session: session.to_owned(), purpose: Purpose::Asked },
             );
         }
         match known {
@@ -317,8 +368,50 @@ impl Shared {
         leaves
     }
 
-    fn rules(&self) -> Rules {
-        Rules { accept_252: self.settings.accept_252, ..Rules::default() }
+    fn rules(&self, mailbox: &Mailbox) -> Rules {
+        let any_domain = self.relay_gate.as_ref().is_some_and(|gate| gate.decides(mailbox));
+        Rules { accept_252: self.settings.accept_252, any_domain }
+    }
+
+    /// Whether this batch may be asked at this host only behind the two addresses that it must refuse.
+    fn must_show(&self, batch: &[Probe], host: &str) -> bool {
+        let Some(gate) = &self.relay_gate else { return false };
+        let concerned =
+            |probe: &Probe| matches!(probe.purpose, Purpose::Relay(_)) || gate.decides(&probe.mailbox);
+        batch.iter().any(concerned) && gate.must_show(host, self.means.clock.tick())
+    }
+
+    /// Puts the two addresses before the batch where they must be; what has no room then goes back. True if they are there.
+    fn behind_probes(&self, mut batch: Vec<Probe>, kept: &Kept) -> (Vec<Probe>, bool) {
+        let host = kept.endpoint.to_string();
+        let must_show = self.must_show(&batch, &host);
+        let Some(gate) = &self.relay_gate else { return (batch, false) };
+        let session = batch.first().map(|probe| probe.session.clone()).unwrap_or_default();
+        batch.retain(|probe| !matches!(probe.purpose, Purpose::Relay(_)));
+        if !must_show {
+            return (batch, false);
+        }
+        let room = (REFUSALS - kept.refusals).saturating_sub(2);
+        self.again(batch.split_off(room.min(batch.len())));
+        gate.begin(&host, self.means.clock.tick());
+        (relay_probes(gate, &session).into_iter().chain(batch).collect(), true)
+    }
+
+    /// An answer to one of the two addresses. A delegate that relays has said yes to anything since the last test.
+    fn shown(&self, host: &str, shown: &mut Shown, index: usize, verdict: &Verdict, said: &Reply) {
+        let Some(gate) = &self.relay_gate else { return };
+        if gate.answered(host, shown, index, verdict, said, self.means.clock.tick()) {
+            lock(&self.state).cache.forget(|key| gate.decides_key(key));
+        }
+    }
+
+    /// What a verdict is worth: a yes for a domain without a block of its own only from a host that has shown it.
+    fn believed(&self, host: &str, probe: &Probe, verdict: Verdict) -> Verdict {
+        let gate = self.relay_gate.as_ref().filter(|gate| gate.decides(&probe.mailbox));
+        match (gate, &verdict) {
+            (Some(gate), Verdict::Accept(_)) => gate.doubts(host, self.means.clock.tick()).unwrap_or(verdict),
+            _ => verdict,
+        }
     }
 
     fn is_spent(&self, kept: &Kept) -> bool {
@@ -343,7 +436,12 @@ impl Shared {
     /// Asks one batch on the kept session or a new one. A kept session that the delegate closed meanwhile is replaced
     /// once; nothing that was answered is asked again.
     async fn ask_batch(&self, kept: Option<Kept>, batch: Vec<Probe>) -> Option<Kept> {
-        let kept = kept.and_then(|mut kept| kept.connection.is_ready().then_some(kept));
+        let mut kept = kept.and_then(|mut kept| kept.connection.is_ready().then_some(kept));
+        if let Some(full) = kept.take_if(|kept| {
+            kept.refusals + 2 >= REFUSALS && self.must_show(&batch, &kept.endpoint.to_string())
+        }) {
+            full.connection.quit().await;
+        }
         let reused = kept.is_some();
         let mut kept = match kept {
             Some(kept) => kept,
@@ -360,6 +458,7 @@ impl Shared {
             },
         };
         lock(&self.state).breaker.succeeded();
+        let (batch, showing) = self.behind_probes(batch, &kept);
         let batch = self.answer_utf8(batch, kept.connection.capabilities().smtputf8);
         if batch.is_empty() {
             return Some(kept);
@@ -367,17 +466,26 @@ impl Shared {
         let mailboxes: Vec<Mailbox> = batch.iter().map(|probe| probe.mailbox.clone()).collect();
         let mut answered = vec![false; batch.len()];
         let mut refusals = 0;
-        let rules = self.rules();
+        let (host, mut shown) = (kept.endpoint.to_string(), Shown::default());
         let ended = kept
             .connection
             .callout(&self.settings.probe_sender, &mailboxes, &mut |index, reply| {
+                let probe = &batch[index];
+                let rules = self.rules(&probe.mailbox);
                 if let Some(verdict) = classify_recipient(&kept.endpoint, reply, rules) {
                     answered[index] = true;
-                    self.resolve(&batch[index], &verdict);
+                    match probe.purpose {
+                        Purpose::Relay(n) => self.shown(&host, &mut shown, n, &verdict, reply),
+                        _ => self.resolve(probe, &self.believed(&host, probe, verdict)),
+                    }
                 }
                 refusals += usize::from(reply.is_permanent());
             })
             .await;
+        if let (true, Some(gate)) = (showing, &self.relay_gate) {
+            let why = ended.as_ref().err().map_or_else(|| "no answer".to_owned(), ToString::to_string);
+            gate.ended(&host, &shown, &why, self.means.clock.tick());
+        }
         kept.refusals += refusals;
         kept.probes += batch.len();
         let mut answered = answered.into_iter();
@@ -413,7 +521,7 @@ impl Shared {
         let (odd, askable): (Vec<_>, Vec<_>) =
             batch.into_iter().partition(|probe| probe.mailbox.needs_utf8() && !smtputf8);
         for probe in odd {
-            if probe.made_up {
+            if probe.purpose == Purpose::MadeUp {
                 self.tested(&probe.mailbox, None);
                 continue;
             }
@@ -458,6 +566,9 @@ impl Shared {
         let verdict = classify_fault(fault.to_string(), fault.phase, &fault.kind);
         let alert = matches!(verdict, Verdict::Unavailable { alert: true, .. });
         let opened = lock(&self.state).breaker.failed(self.means.clock.tick());
+        if let (true, Some(gate)) = (opened, &self.relay_gate) {
+            gate.doubt();
+        }
         if alert {
             tracing::error!(blame = "delegate", delegate = %self.settings.name, %fault,
                 "the delegate refuses us; `vouchsafe delegate test recipient` shows the dialogue");
@@ -481,9 +592,18 @@ impl Shared {
     fn keep_and_tell(&self, probe: &Probe, verdict: &Verdict) {
         let accepted = matches!(verdict, Verdict::Accept(_));
         let mailbox = &probe.mailbox;
-        if probe.made_up {
-            let answer = matches!(verdict, Verdict::Reject { .. }) || accepted;
-            return self.tested(mailbox, answer.then_some(accepted));
+        match (probe.purpose, &self.relay_gate) {
+            (Purpose::MadeUp, _) => {
+                let answer = matches!(verdict, Verdict::Reject { .. }) || accepted;
+                return self.tested(mailbox, answer.then_some(accepted));
+            }
+            (Purpose::Relay(_), Some(gate)) => {
+                if let Verdict::Unavailable { cause, .. } = verdict {
+                    gate.missed(cause);
+                }
+                return;
+            }
+            _ => {}
         }
         let now = self.means.clock.tick();
         let mut state = lock(&self.state);
@@ -493,7 +613,11 @@ impl Shared {
                 && let Some(mailbox) = made_up(mailbox)
             {
                 // The worker that we are in takes it next: no session is opened for it.
-                state.queue.push_back(Probe { mailbox, session: probe.session.clone(), made_up: true });
+                state.queue.push_back(Probe {
+                    mailbox,
+                    session: probe.session.clone(),
+                    purpose: Purpose::MadeUp,
+                });
             }
             if self.settings.catch_all != CatchAll::Accept && state.domains.is_open(&domain, now) {
                 state.held.entry(domain).or_default().push((mailbox.clone(), verdict.clone()));

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
+use vouchsafe_config::AnyDomain;
 use vouchsafe_core::Endpoint;
 use vouchsafe_core::verdict::{Rules, Verdict, classify_auth, classify_fault, classify_recipient};
 use vouchsafe_net::client::{Connection, Fault, Timeouts, TraceSink};
@@ -27,7 +28,9 @@ impl Delegate {
     /// Asks about a recipient.
     pub async fn test_recipient(&self, mailbox: &Mailbox) -> Tested {
         let endpoint = &self.settings.recipients[0];
-        let rules = Rules { accept_252: self.settings.accept_252, ..Rules::default() };
+        let named = |any: &AnyDomain| any.named.contains(&mailbox.domain_key());
+        let any_domain = self.settings.any_domain.as_ref().is_some_and(|any| !named(any));
+        let rules = Rules { accept_252: self.settings.accept_252, any_domain };
         self.test(endpoint, async |mut connection: Connection| {
             let mut said = None;
             let sender = &self.settings.probe_sender;

@@ -6,6 +6,7 @@
 
 mod commit;
 mod login;
+mod recipient;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -14,19 +15,19 @@ use futures_util::stream::{self, FuturesUnordered};
 use vouchsafe_config::{Listener, ListenerKind, Settings};
 use vouchsafe_core::envelope::{Envelope, MessageId, Origin};
 use vouchsafe_core::headers::Fix;
-use vouchsafe_core::policy::{self, Client, Decision, RelayPermit};
+use vouchsafe_core::policy::{self, Client, RelayPermit};
 use vouchsafe_core::ports::{BoxFuture, Clock, HistoryEvent, Reservation, StoreFault};
 use vouchsafe_core::verdict::Verdict;
 use vouchsafe_net::server::{Handler, TlsFacts, Work};
 use vouchsafe_smtp::server::{Answer, Claim, Config, Question};
-use vouchsafe_smtp::{MailFrom, Mailbox, RcptTo, Reply};
+use vouchsafe_smtp::{MailFrom, RcptTo, Reply};
 
 use crate::gateway::Gateway;
 use crate::intake::{Intake, refusal};
-use crate::sources::{self, Reach};
 use commit::Committing;
 pub use login::MECHANISMS;
 use login::Sasl;
+use recipient::Asking;
 
 /// Space reserved for a message whose size was not declared; grows as it comes in.
 const UNDECLARED: u64 = 64 * 1024;
@@ -209,8 +210,9 @@ impl Session {
     ) -> impl Future<Output = Event> + Send + 'static + use<> {
         let settings = self.transaction.as_ref().map_or(&self.settings, |transaction| &transaction.settings);
         let settings = Arc::clone(settings);
-        let first = settings.domains.first().map(|domain| domain.name.as_str());
-        if let Some(postmaster) = policy::bare_postmaster(&to.mailbox, &settings.hostname, first) {
+        if let Some(postmaster) =
+            policy::bare_postmaster(&to.mailbox, &settings.hostname, settings.first_domain())
+        {
             to.mailbox = postmaster;
         }
         let client = Client {
@@ -218,36 +220,18 @@ impl Session {
             trusted: self.is_trusted(),
             open_relay: settings.relay.open_relay,
         };
-        let (gateway, session) = (Arc::clone(&self.gateway), self.id.clone());
-        let counted = self.counted_client().filter(|_| self.login.is_none());
+        let envelope = self.transaction.as_ref().map(|transaction| &transaction.envelope);
+        let asking = Asking {
+            gateway: Arc::clone(&self.gateway),
+            settings,
+            client,
+            counted: self.counted_client().filter(|_| self.login.is_none()),
+            session: self.id.clone(),
+            message: envelope.map(|envelope| envelope.id),
+            sender: envelope.map_or(String::new(), |envelope| envelope.mail.reverse_path.as_str().to_owned()),
+        };
         async move {
-            let accepted = settings.domain(to.mailbox.domain());
-            let outcome = match policy::decide(&client, accepted.map(|domain| domain.name.as_str())) {
-                Decision::Permit(_) if settings.relay.next_hop.is_empty() => Err(no_route()),
-                Decision::Permit(permit) => Ok(permit),
-                Decision::RelayDenied => Err(relay_denied()),
-                Decision::Ask(ask) => match accepted {
-                    Some(domain) => {
-                        // A busy sender's mail to recipients that are known goes on; only guesses stop here.
-                        let guesses = counted.is_some_and(|client| gateway.guesses_recipients(client));
-                        let reach = if guesses { Reach::Memory } else { Reach::Delegates };
-                        match sources::recipient(&gateway, domain, &to.mailbox, reach, &session).await {
-                            Verdict::Accept(_) => Ok(ask.accept()),
-                            Verdict::Unavailable { .. } if guesses => Err(too_many_unknown()),
-                            verdict => {
-                                // A full mailbox is no guess.
-                                let unknown =
-                                    matches!(verdict, Verdict::Reject { .. }) && !verdict.is_brief();
-                                if let Some(client) = counted.filter(|_| unknown && !guesses) {
-                                    gateway.unknown_recipient(client, &session);
-                                }
-                                Err(refused(&to.mailbox, verdict))
-                            }
-                        }
-                    }
-                    None => Err(relay_denied()),
-                },
-            };
+            let outcome = asking.decide(&to.mailbox).await;
             Event::Recipient { index, to, outcome }
         }
     }
@@ -323,50 +307,6 @@ impl Session {
 
 fn ready(answer: Answer) -> Work<Event> {
     Box::pin(stream::iter([Event::Answer(answer)]))
-}
-
-fn relay_denied() -> Refusal {
-    Refusal {
-        reply: Reply::new(550, (5, 7, 1), "Relaying denied"),
-        blame: "client",
-        detail: "not an accepted domain, not logged in, not in a trusted network".to_owned(),
-    }
-}
-
-/// Promise 6: a client that guesses at recipients is not helped to.
-fn too_many_unknown() -> Refusal {
-    Refusal {
-        reply: Reply::new(450, (4, 7, 1), "Too many unknown recipients, try again later"),
-        blame: "client",
-        detail: "over guard.unknown_recipients, the delegate was not asked".to_owned(),
-    }
-}
-
-fn no_route() -> Refusal {
-    Refusal {
-        reply: Reply::new(451, (4, 3, 5), "No route to this recipient yet, try again later"),
-        blame: "us",
-        detail: "relay.next_hop is not set".to_owned(),
-    }
-}
-
-/// Promise 3: Unavailable is 451, never a refusal.
-fn refused(mailbox: &Mailbox, verdict: Verdict) -> Refusal {
-    match verdict {
-        Verdict::Reject { said, tell } => {
-            Refusal { reply: tell, blame: "client", detail: format!("said: {said}") }
-        }
-        Verdict::Unavailable { cause, .. } => Refusal {
-            reply: Reply::new(451, (4, 4, 3), "Recipient cannot be verified now, try again later"),
-            blame: "delegate",
-            detail: cause,
-        },
-        other => Refusal {
-            reply: Reply::new(451, (4, 4, 3), "Recipient cannot be verified now, try again later"),
-            blame: "delegate",
-            detail: format!("{mailbox}: {other:?}"),
-        },
-    }
 }
 
 impl Handler for Session {
