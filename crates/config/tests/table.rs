@@ -22,11 +22,13 @@ fn file_with(row: &Row, kind: &str, value: &str) -> String {
     };
     let relay_hop =
         if row.key == "relay.next_hop" { String::new() } else { format!("next_hop = {endpoint}\n") };
+    // A delegate that is tried out cannot be the one that decides.
+    let logins = if value == r#""logins""# { "logins = \"local\"\n" } else { "" };
     format!(
         "{top}[[listener]]\nname = \"l\"\nkind = \"{kind}\"\naddress = \"127.0.0.1:25\"\n{}\
          [delegate.d]\nhost = \"d.example\"\n{}\
          [[domain]]\nname = \"x.example\"\nrecipients = [\"delegate:d\", \"local\"]\nnext_hop = \"n.example\"\n{}\
-         [relay]\n{relay_hop}{}\
+         [relay]\n{relay_hop}{logins}{}\
          [queue]\n{}[limits]\n{}[guard]\n{}[attachments]\n{}",
         at("listener"),
         at("delegate"),
