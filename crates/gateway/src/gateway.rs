@@ -13,6 +13,7 @@ use vouchsafe_net::client::{Connector, Hello};
 use vouchsafe_net::clock::SystemClock;
 use vouchsafe_net::stream::Dial;
 
+use crate::aliases::AliasFile;
 use crate::delegate::{Delegates, Means, lock};
 use crate::delivery::{self, Deliverer};
 use crate::intake::Budget;
@@ -68,6 +69,8 @@ pub struct Gateway {
     pub users: Users,
     /// Recipient lists.
     pub lists: Lists,
+    /// What logins may send as beside their own addresses.
+    pub aliases: AliasFile,
     /// Sends what was taken.
     pub deliverer: Arc<Deliverer>,
     /// Live dialogues.
@@ -126,6 +129,7 @@ impl Gateway {
             guard,
             users,
             lists: Lists::default(),
+            aliases: AliasFile::default(),
             deliverer,
             trace,
             tasks,

@@ -2,6 +2,7 @@
 //!
 //! Invariant: stores are known by their ports alone; what is decided about mail is decided in `vouchsafe_core`.
 
+pub mod aliases;
 pub mod control;
 pub mod control_socket;
 pub mod delegate;

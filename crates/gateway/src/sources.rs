@@ -4,9 +4,11 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use vouchsafe_config::{AcceptedDomain, LoginSource, RecipientSource, Settings, Trial};
-use vouchsafe_core::ports::StoreFault;
+use vouchsafe_core::ports::{Clock, HistoryEvent, StoreFault};
+use vouchsafe_core::trial::{self, Finding};
 use vouchsafe_core::verdict::Verdict;
 use vouchsafe_smtp::{Mailbox, Reply, Secret};
 
@@ -63,8 +65,44 @@ pub fn on_trial<'a>(settings: &'a Settings, domain: &AcceptedDomain) -> Option<&
     })
 }
 
-/// Asks the one source of a login.
+/// Asks the one source of a login. A delegate on trial is asked beside it, which neither lets in nor keeps out.
 pub async fn login(
+    gateway: &Arc<Gateway>,
+    settings: &Settings,
+    login: &str,
+    password: &Secret,
+    client: Option<IpAddr>,
+    session: &str,
+) -> Verdict {
+    let decided = of_one_source(gateway, settings, login, password, client, session).await;
+    let tried = settings.delegates.values().find(|delegate| delegate.trial == Trial::Logins);
+    if let Some(delegate) = tried.and_then(|tried| gateway.delegates.get(&tried.name))
+        && matches!(decided, Verdict::Accept(_) | Verdict::Reject { .. })
+    {
+        let (gateway, decided) = (Arc::clone(gateway), decided.clone());
+        let (login, password, session) = (login.to_owned(), password.clone(), session.to_owned());
+        let tasks = gateway.tasks.clone();
+        tasks.spawn("login on trial", async move {
+            let said = delegate.login(&login, &password, client, &session).await;
+            if let Some(finding) = Finding::of_login(delegate.name(), &decided, &said) {
+                tracing::info!(%session, %login, %finding, "on trial");
+                gateway.record(HistoryEvent {
+                    at: gateway.clock.now(),
+                    session,
+                    message: None,
+                    kind: trial::KIND.to_owned(),
+                    sender: String::new(),
+                    recipient: login,
+                    blame: String::new(),
+                    detail: finding.to_string(),
+                });
+            }
+        });
+    }
+    decided
+}
+
+async fn of_one_source(
     gateway: &Gateway,
     settings: &Settings,
     login: &str,

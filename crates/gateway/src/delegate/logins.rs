@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 use vouchsafe_config as settings;
+use vouchsafe_config::Trial;
 use vouchsafe_core::Endpoint;
 use vouchsafe_core::bounded::Bounded;
 use vouchsafe_core::breaker::Breaker;
@@ -149,7 +150,8 @@ impl Shared {
         }
         // Promise 6: charged before anything leaves us.
         let budgets = self.means.settings.load().guard;
-        let charge = match lock(&self.means.guard).charge(&account, client, &budgets, now) {
+        let realm = self.realm();
+        let charge = match lock(&self.means.guard).charge_apart(&realm, &account, client, &budgets, now) {
             Ok(charge) => charge,
             Err(over) => {
                 drop(state);
@@ -166,11 +168,21 @@ impl Shared {
         Err(waiting)
     }
 
+    /// On trial it is counted apart: no login that counts loses a place to it.
+    fn realm(&self) -> String {
+        match self.settings.trial {
+            Trial::Logins => format!("trial {}: ", self.settings.name),
+            Trial::Off | Trial::Recipients => String::new(),
+        }
+    }
+
     /// Over budget: not asked. fail2ban may ban a client that goes on guessing, never one whose account others guess at.
     fn over(&self, over: Over, account: &str, client: Option<IpAddr>, session: &str) -> Verdict {
         let client = client.map_or_else(|| "-".to_owned(), |client| client.to_string());
         let who = match over {
             Over::Account => format!("account {account}"),
+            // On trial nobody is banned for what this delegate is asked.
+            Over::Client if self.settings.trial == Trial::Logins => format!("client {client}"),
             Over::Client => {
                 tracing::info!(%session, %client, login = %account, blame = "client", "login refused, over budget");
                 format!("client {client}")

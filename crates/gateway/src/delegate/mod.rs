@@ -72,6 +72,10 @@ impl Delegate {
             restored: AtomicBool::new(false),
         })
     }
+    /// Its name in the settings.
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
     /// Does this recipient exist? From the cache, or asked; at most `deadline` long.
     pub async fn recipient(&self, mailbox: &Mailbox, session: &str) -> Verdict {
         self.recipients.ask(mailbox, session).await

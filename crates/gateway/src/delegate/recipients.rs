@@ -153,9 +153,9 @@ impl Recipients {
         let now = self.shared.means.clock.tick();
         let mut state = lock(&self.shared.state);
         if gate.is_due(now) && state.breaker.allows(now) {
-            for probe in relay_probes(gate, "") {
-                self.shared.enqueue(&mut state, probe);
-            }
+            // One brings the other along.
+            let [probe, _] = relay_probes(gate, "");
+            self.shared.enqueue(&mut state, probe);
         }
     }
 

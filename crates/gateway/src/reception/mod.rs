@@ -7,6 +7,7 @@
 mod commit;
 mod login;
 mod recipient;
+mod send_as;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -177,6 +178,9 @@ impl Session {
     /// MAIL: opens the transaction with the settings of now; a full disk is told before the body comes.
     fn mail(&mut self, mail: MailFrom) -> Answer {
         self.settings = self.gateway.settings.load_full();
+        if let Some(reply) = self.send_as(&mail) {
+            return Answer::No(reply);
+        }
         let wanted = mail.size.unwrap_or(0).max(UNDECLARED);
         let reservation = match self.gateway.stores.mail.reserve(wanted, !self.known_sender()) {
             Ok(reservation) => reservation,

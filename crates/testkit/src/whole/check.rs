@@ -23,6 +23,8 @@ pub enum Check {
     NextHopHeard(String, bool),
     /// `nowhere "TEXT"`: the gateway has not written this down.
     Nowhere(String),
+    /// `somewhere "TEXT"`: the gateway has written this down.
+    Somewhere(String),
     /// `delegate recipients N`
     DelegateRecipients(u64),
     /// `delegate connections N`
@@ -62,6 +64,9 @@ impl Check {
         }
         if let Some(text) = text.strip_prefix("next_hop never heard ") {
             return Ok(Check::NextHopHeard(quoted(text), false));
+        }
+        if let Some(text) = text.strip_prefix("somewhere ") {
+            return Ok(Check::Somewhere(quoted(text)));
         }
         if let Some(text) = text.strip_prefix("nowhere ") {
             return Ok(Check::Nowhere(quoted(text)));
@@ -120,6 +125,10 @@ impl Check {
             Check::Nowhere(text) => {
                 let written = world.written().await?;
                 return Ok(written.contains(text).then(|| format!("in {written}")));
+            }
+            Check::Somewhere(text) => {
+                let written = world.written().await?;
+                return Ok((!written.contains(text)).then(|| format!("not in {written}")));
             }
             Check::Queue(wanted) => {
                 let queue = world.queue().await?;

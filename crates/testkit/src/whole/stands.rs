@@ -2,7 +2,7 @@
 //!
 //! `!: delegate|next_hop down|up`, `!: delegate|next_hop at POINT REPLY|cut|hang|octets TEXT`, `!: delegate|next_hop well`,
 //! `!: delegate|next_hop without EXTENSION`, `!: next_hop offers EXTENSION`, `!: delegate knows ADDRESS`,
-//! `!: delegate accepts all|tells apart`.
+//! `!: delegate accepts all|tells apart`, `!: delegate relays|refuses to relay`.
 
 use vouchsafe_fakes::delegate::RefuseAt;
 use vouchsafe_fakes::dialogue::Line;
@@ -54,6 +54,8 @@ impl Stands {
             ["delegate", "tells", "apart"] => {
                 delegate.change(|behaviour| behaviour.refuse_at = RefuseAt::Rcpt);
             }
+            ["delegate", "relays"] => delegate.change(|behaviour| behaviour.relays = true),
+            ["delegate", "refuses", "to", "relay"] => delegate.change(|behaviour| behaviour.relays = false),
             ["delegate", "without", extension] => {
                 delegate.change(|behaviour| behaviour.extensions.retain(|offered| offered != extension));
             }
