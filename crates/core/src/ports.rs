@@ -308,7 +308,7 @@ pub struct HistoryEvent {
     pub session: String,
     /// Message id, if one was given.
     pub message: Option<MessageId>,
-    /// `accepted`, `refused`, `delivered`, `deferred`, `failed`, `held`, `login`.
+    /// `accepted`, `refused`, `delivered`, `deferred`, `failed`, `held`, `login`, `send_as`, `trial`.
     pub kind: String,
     /// Sender, empty for `<>`.
     pub sender: String,
@@ -326,6 +326,8 @@ pub trait History: Send + Sync {
     fn record(&self, event: HistoryEvent);
     /// The newest `limit` events whose session, message, sender or recipient contains `text` (all if empty), newest first.
     fn search(&self, text: String, limit: usize) -> BoxFuture<'_, Result<Vec<HistoryEvent>, StoreFault>>;
+    /// The newest `limit` events of trials, newest first.
+    fn trials(&self, limit: usize) -> BoxFuture<'_, Result<Vec<HistoryEvent>, StoreFault>>;
 }
 
 /// A recipient that a delegate accepted, to be known after a restart.

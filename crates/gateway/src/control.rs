@@ -10,11 +10,16 @@ use vouchsafe_core::guard;
 use vouchsafe_core::ports::{
     Clock, HistoryEvent, QueueAction, QueueFilter, QueueRow, QueueStats, StoreFault,
 };
+use vouchsafe_core::relay_probe::Standing;
+use vouchsafe_core::trial;
 use vouchsafe_smtp::{Mailbox, Secret};
 
 use crate::delegate::{Delegate, Tested, lock};
 use crate::gateway::Gateway;
 use crate::trace::Line;
+
+/// Events that a report of trials sums up at most.
+const TRIALS: usize = 100_000;
 
 /// What can be asked for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,6 +56,8 @@ pub enum Request {
     GuardList,
     /// Forgets what is held against an account (as the delegate is shown it), or an address and its network.
     GuardLift { what: String },
+    /// What delegates on trial would have decided otherwise.
+    TrialReport,
     /// The newest events whose ids or addresses contain `text`.
     History { text: String, limit: usize },
     /// Live dialogues whose peer, session or text contain `text`; many responses, until the caller hangs up.
@@ -80,6 +87,8 @@ pub enum Response {
     Guard { rows: Vec<guard::Row> },
     /// To `VerdictsExport`: sorted, each once.
     Addresses { addresses: Vec<String> },
+    /// To `TrialReport`: refusals first, then the most frequent.
+    Trial { rows: Vec<trial::Row> },
     /// To `History`.
     History { events: Vec<HistoryEvent> },
     /// To `Trace`.
@@ -101,6 +110,19 @@ pub struct Status {
     pub queue: QueueStats,
     /// (name, reachable): false while its breaker is open.
     pub delegates: Vec<(String, bool)>,
+    /// Of the delegate that decides for any domain, if there is one.
+    pub any_domain: Option<AnyDomain>,
+}
+
+/// Whether strangers' mail is taken for domains without a block of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnyDomain {
+    /// Who decides.
+    pub delegate: String,
+    /// It refuses domains of others.
+    pub open: bool,
+    /// Why it is not open.
+    pub why: String,
 }
 
 /// A local user, without its hash.
@@ -187,6 +209,10 @@ impl Control {
                 Response::Guard { rows }
             }
             Request::GuardLift { what } => self.lift(&what)?,
+            Request::TrialReport => {
+                let events = gateway.stores.history.trials(TRIALS).await.map_err(words)?;
+                Response::Trial { rows: trial::report(&events) }
+            }
             Request::History { text, limit } => {
                 Response::History { events: gateway.stores.history.search(text, limit).await.map_err(words)? }
             }
@@ -198,7 +224,17 @@ impl Control {
 
     async fn status(&self) -> Result<Status, String> {
         let delegates = self.gateway.delegates.all();
+        let standing = |(name, delegate): (&String, &Arc<Delegate>)| {
+            let (open, why) = match delegate.relay_standing()? {
+                Standing::Open => (true, String::new()),
+                Standing::Unproven(why) => (false, format!("it has not refused both relay_probe yet {why}")),
+                Standing::Relays(why) => (false, format!("it takes mail for domains of others: {why}")),
+            };
+            Some(AnyDomain { delegate: name.clone(), open, why: why.trim_end().to_owned() })
+        };
+        let any_domain = delegates.iter().find_map(standing);
         Ok(Status {
+            any_domain,
             hostname: self.gateway.settings.load().hostname.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             queue: self.gateway.stores.mail.stats().await.map_err(words)?,

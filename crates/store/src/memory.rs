@@ -16,6 +16,7 @@ use vouchsafe_core::ports::{
     KeptCounter, KeptVerdict, MailStore, Message, QueueAction, QueueFilter, QueueRow, QueueStats,
     Reservation, SettingsStore, Settlement, SpooledBody, StoreFault, User, VerdictStore,
 };
+use vouchsafe_core::trial;
 use vouchsafe_core::{MessageId, QueuedRecipient, RecipientState, RouteKey, Timestamp};
 
 use crate::queue::{self, Matcher};
@@ -433,6 +434,12 @@ impl History for MemoryStore {
         let text = text.to_lowercase();
         let state = self.lock();
         let found = state.events.iter().rev().filter(|event| names(event, &text)).take(limit_of(limit));
+        ready(Ok(found.cloned().collect()))
+    }
+
+    fn trials(&self, limit: usize) -> BoxFuture<'_, Result<Vec<HistoryEvent>, StoreFault>> {
+        let state = self.lock();
+        let found = state.events.iter().rev().filter(|event| event.kind == trial::KIND).take(limit);
         ready(Ok(found.cloned().collect()))
     }
 }

@@ -417,6 +417,14 @@ impl History for SqliteStore {
             self.ask(|answer| Question::Events(text, limit, answer)).await
         })
     }
+
+    fn trials(&self, limit: usize) -> BoxFuture<'_, Result<Vec<HistoryEvent>, StoreFault>> {
+        let written = self.inbox.barrier();
+        Box::pin(async move {
+            let _ = written.await;
+            self.ask(|answer| Question::Trials(limit, answer)).await
+        })
+    }
 }
 
 impl VerdictStore for SqliteStore {

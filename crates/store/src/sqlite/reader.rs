@@ -24,6 +24,8 @@ pub enum Question {
     Value(&'static str, Answer<Option<String>>),
     /// The newest events that contain a text.
     Events(String, usize, Answer<Vec<HistoryEvent>>),
+    /// The newest events of trials.
+    Trials(usize, Answer<Vec<HistoryEvent>>),
     /// What is kept of a delegate's verdicts.
     Verdicts(String, Answer<Vec<KeptVerdict>>),
     /// The guard's counters.
@@ -48,6 +50,9 @@ pub fn run(queue: &Connection, history: &Connection, questions: &Receiver<Questi
             }
             Question::Events(text, limit, answer) => {
                 let _ = answer.send(events(history, &text, limit).map_err(|error| tables::fault_of(&error)));
+            }
+            Question::Trials(limit, answer) => {
+                let _ = answer.send(trials(history, limit).map_err(|error| tables::fault_of(&error)));
             }
             Question::Verdicts(delegate, answer) => {
                 let _ =
@@ -84,6 +89,16 @@ fn events(history: &Connection, text: &str, limit: usize) -> rusqlite::Result<Ve
     )?;
     let limit = i64::try_from(crate::limit_of(limit)).unwrap_or(i64::MAX);
     let rows = statement.query_map(params![text.to_ascii_lowercase(), limit], event)?;
+    rows.collect()
+}
+
+/// The kind is written out, so that the index of these events is used.
+fn trials(history: &Connection, limit: usize) -> rusqlite::Result<Vec<HistoryEvent>> {
+    let mut statement = history.prepare_cached(
+        "SELECT at, session, message, kind, sender, recipient, blame, detail FROM event
+         WHERE kind = 'trial' ORDER BY id DESC LIMIT ?1",
+    )?;
+    let rows = statement.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], event)?;
     rows.collect()
 }
 

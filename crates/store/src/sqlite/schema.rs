@@ -12,8 +12,11 @@ use super::OpenFault;
 pub const QUEUE: &[&str] =
     &[include_str!("migrations/queue_0001.sql"), include_str!("migrations/queue_0002.sql")];
 /// Migrations of `history.db`.
-pub const HISTORY: &[&str] =
-    &[include_str!("migrations/history_0001.sql"), include_str!("migrations/history_0002.sql")];
+pub const HISTORY: &[&str] = &[
+    include_str!("migrations/history_0001.sql"),
+    include_str!("migrations/history_0002.sql"),
+    include_str!("migrations/history_0003.sql"),
+];
 
 /// Opens a database to write. `synchronous`: FULL makes each commit durable (in WAL mode nothing less does).
 pub fn open(path: &Path, synchronous: &str, migrations: &[&str]) -> Result<Connection, OpenFault> {

@@ -70,6 +70,7 @@ suite! {
     parallel_reservations_cannot_overshoot,
     users_and_values_are_kept,
     history_is_searched_newest_first,
+    history_gives_the_events_of_trials_alone,
     verdicts_are_kept_by_delegate_until_they_expire,
     counters_of_the_guard_are_kept_until_they_are_cleared,
     many_callers_at_once_lose_nothing,
@@ -374,6 +375,26 @@ async fn users_and_values_are_kept(given: Given) {
     store.put_value("token", "one".to_owned()).await.unwrap();
     store.put_value("token", "two".to_owned()).await.unwrap();
     assert_eq!(store.value("token").await.unwrap(), Some("two".to_owned()));
+}
+
+async fn history_gives_the_events_of_trials_alone(given: Given) {
+    let store = &*given.store;
+    let event = |number: u64, kind: &str| HistoryEvent {
+        at: later(number),
+        session: format!("s-{number}"),
+        message: None,
+        kind: kind.to_owned(),
+        sender: String::new(),
+        recipient: "a@one.example".to_owned(),
+        blame: String::new(),
+        detail: "recipient would have been refused by office: 550 no".to_owned(),
+    };
+    let events = [event(1, "trial"), event(2, "refused"), event(3, "trial"), event(4, "trial")];
+    for event in events.clone() {
+        store.record(event);
+    }
+    assert_eq!(store.trials(2).await.unwrap(), [events[3].clone(), events[2].clone()]);
+    assert_eq!(store.trials(100).await.unwrap().len(), 3);
 }
 
 async fn history_is_searched_newest_first(given: Given) {

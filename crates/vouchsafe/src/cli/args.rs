@@ -63,6 +63,8 @@ pub enum Command {
     Trace(TraceArgs),
     /// What became of a message, a sender, a recipient: newest first.
     History(HistoryArgs),
+    /// What a delegate on trial would have decided otherwise.
+    Trial,
     /// How the running gateway fares.
     Status,
     /// Write shell completions.
@@ -382,6 +384,7 @@ mod tests {
             "history alice --limit 5",
             "history",
             "status --json",
+            "trial --json",
             "completions bash",
             "man",
         ] {

@@ -20,6 +20,7 @@ pub mod recipients;
 pub mod settings;
 pub mod status;
 pub mod trace;
+pub mod trial;
 pub mod users;
 
 use std::io;
@@ -56,6 +57,7 @@ pub async fn carry_out(cli: args::Cli) -> Result<Option<Run>, Failure> {
         Command::Guard(command) => guard::run(&place, command, out).await?,
         Command::Trace(args) => trace::run(&place, args, out).await?,
         Command::History(args) => history::run(&place, args, out).await?,
+        Command::Trial => trial::run(&place, out).await?,
         Command::Status => status::run(&place, out).await?,
         Command::Completions { shell } => generated::completions(shell, out)?,
         Command::Man => generated::man(out)?,

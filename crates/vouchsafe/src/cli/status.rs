@@ -1,12 +1,12 @@
 //! `status`: how the gateway fares. Also says when it does not run, and then ends with 1.
 
 use serde_json::{Value, json};
-use vouchsafe_gateway::control::{Request, Response, Status};
+use vouchsafe_gateway::control::{AnyDomain, Request, Response, Status};
 
 use super::args::Place;
 use super::ask;
 use super::failure::Failure;
-use super::output::{Output, count, size};
+use super::output::{Output, cell, count, size};
 
 /// Runs the command.
 pub async fn run(place: &Place, out: &mut Output<'_>) -> Result<(), Failure> {
@@ -39,6 +39,13 @@ fn text(status: &Status, runs: bool) -> String {
             let word = if *reachable { "reachable" } else { "not reachable, tried again shortly" };
             out.push_str(&format!("Delegate  {name}: {word}\n"));
         }
+        if let Some(any) = &status.any_domain {
+            let AnyDomain { delegate, why, .. } = any;
+            out.push_str(&match any.open {
+                true => format!("Domain *  open: {delegate} refuses domains of others\n"),
+                false => format!("Domain *  CLOSED, mail is put off: {delegate}: {}\n", cell(why, 200)),
+            });
+        }
     }
     out
 }
@@ -59,6 +66,7 @@ fn to_json(status: &Status, runs: bool) -> Value {
             "held": queue.held,
             "octets": queue.octets,
         },
+        "any_domain": status.any_domain,
         "delegates": status.delegates.iter().map(delegate).collect::<Vec<_>>(),
     })
 }
@@ -74,6 +82,7 @@ mod tests {
             version: "0.1.0".to_owned(),
             queue: QueueStats { messages: 2, pending: 1, held: 1, octets: 20_480 },
             delegates: vec![("office".to_owned(), false)],
+            any_domain: None,
         }
     }
 
@@ -86,6 +95,13 @@ Delegate  office: not reachable, tried again shortly
 ";
         assert_eq!(text(&status(), true), expected);
         assert_eq!(to_json(&status(), true)["delegates"][0]["reachable"], json!(false));
+    }
+
+    #[test]
+    fn a_delegate_that_relays_is_told() {
+        let any = AnyDomain { delegate: "office".to_owned(), open: false, why: "it said 250".to_owned() };
+        let status = Status { any_domain: Some(any), ..status() };
+        assert!(text(&status, true).ends_with("Domain *  CLOSED, mail is put off: office: it said 250\n"));
     }
 
     #[test]
