@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use vouchsafe_core::policy::{self, Client, Decision};
+use vouchsafe_core::policy::{self, Block, Client, Decision};
 use vouchsafe_core::ports::{Accepted, Body, History, HistoryEvent, MailStore, RecipientOutcome, Settlement};
 use vouchsafe_core::{Envelope, MessageId, Origin, RecipientState, Timestamp};
 use vouchsafe_smtp::{BodyKind, MailFrom, Mailbox, RcptTo, ReversePath};
@@ -64,8 +64,10 @@ async fn call(store: Arc<SqliteStore>, body: Bytes, stop: Arc<AtomicBool>) -> Ve
         let id = MessageId(uuid::Uuid::now_v7());
         let now = Timestamp(1);
         let mut envelope = Envelope::new(id, now, origin(), mail());
-        let Decision::Permit(permit) = policy::decide(&client, None) else { panic!("users may relay") };
         let mailbox = Mailbox::parse("recipient@far.example", false).unwrap();
+        let Decision::Permit(permit) = policy::decide(&client, &mailbox, Block::None) else {
+            panic!("users may relay")
+        };
         envelope.add(RcptTo { mailbox, notify: None, orcpt: None }, permit);
         let head = Bytes::from_static(&[b'h'; 200]);
         let accepted = Accepted {

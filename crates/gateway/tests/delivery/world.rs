@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use vouchsafe_config::Settings;
-use vouchsafe_core::policy::{Client, Decision, decide};
+use vouchsafe_core::policy::{Block, Client, Decision, decide};
 use vouchsafe_core::ports::{
     Accepted, Body, BoxFuture, Clock, HistoryEvent, MailStore, QueueFilter, QueueRow,
 };
@@ -306,11 +306,12 @@ impl World {
             let ours =
                 ["home.example", "far.example", "gone.example", "told.example"].contains(&domain.as_str());
             let client = Client { authenticated: true, ..Client::default() };
-            let permit = match decide(&client, ours.then_some(domain.as_str())) {
-                Decision::Permit(permit) => permit,
-                Decision::Ask(ask) => ask.accept(),
-                Decision::RelayDenied => panic!("users may relay"),
-            };
+            let permit =
+                match decide(&client, &to.mailbox, if ours { Block::Named(&domain) } else { Block::None }) {
+                    Decision::Permit(permit) => permit,
+                    Decision::Ask(ask) => ask.accept(),
+                    _ => panic!("users may relay"),
+                };
             envelope.add(to, permit);
         }
         let head = Bytes::from_static(b"Received: by gate.example\r\n");

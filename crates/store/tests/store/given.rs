@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use vouchsafe_core::policy::{self, Client, Decision};
+use vouchsafe_core::policy::{self, Block, Client, Decision};
 use vouchsafe_core::ports::{
     Accepted, Body, BodyReader, Delivery, MailStore, RecipientOutcome, Settlement, SpooledBody, StoreFault,
 };
@@ -60,12 +60,12 @@ pub fn envelope(id: MessageId, from: &str, to: &[&str]) -> Envelope {
     for address in to {
         let mailbox = Mailbox::parse(address, true).unwrap();
         let domain = mailbox.domain_key();
-        let accepted = domain.ends_with(".example").then_some(domain.as_str());
+        let block = if domain.ends_with(".example") { Block::Named(&domain) } else { Block::None };
         let user = Client { authenticated: true, ..Client::default() };
-        let permit = match policy::decide(&user, accepted) {
+        let permit = match policy::decide(&user, &mailbox, block) {
             Decision::Permit(permit) => permit,
             Decision::Ask(ask) => ask.accept(),
-            Decision::RelayDenied => panic!("users may relay"),
+            _ => panic!("users may relay"),
         };
         let notify = Some(Notify { success: true, failure: true, delay: false });
         let orcpt = Some(Orcpt { address_type: "rfc822".to_owned(), xtext: format!("x+2B{address}") });
