@@ -25,6 +25,8 @@ pub struct HeaderFacts {
     pub has_message_id: bool,
     /// `Received` fields: the hops so far (RFC 5321 §6.3).
     pub received: usize,
+    /// Those that we have written ourselves: how often the message has been here.
+    pub own: usize,
     /// Octets above 127: the header needs SMTPUTF8 (RFC 6531) if it is to be understood.
     pub eight_bit: bool,
     /// The message begins with neither a field nor the empty line: what is put on top must end with one.
@@ -57,12 +59,29 @@ pub struct HeaderScanner {
     field: Option<At>,
     held: Vec<u8>,
     facts: HeaderFacts,
+    /// What our own `Received` fields hold; empty: they are not looked for.
+    mark: Vec<u8>,
+    /// The `Received` field under way, at most [`NAME`] octets of it.
+    trace: Option<Vec<u8>>,
 }
 
 impl HeaderScanner {
     /// A scanner before the first octet.
     pub fn new(fix: Fix) -> HeaderScanner {
-        HeaderScanner { fix, at: At::Start, field: None, held: Vec::new(), facts: HeaderFacts::default() }
+        HeaderScanner {
+            fix,
+            at: At::Start,
+            field: None,
+            held: Vec::new(),
+            facts: HeaderFacts::default(),
+            mark: Vec::new(),
+            trace: None,
+        }
+    }
+
+    /// Counts `Received` fields that hold this as our own.
+    pub fn counting(self, mark: String) -> HeaderScanner {
+        HeaderScanner { mark: mark.into_bytes(), ..self }
     }
 
     /// Passes `chunk` (lines end in CRLF) to `out`, minus dropped fields. Once [`in_body`](Self::in_body) is true
@@ -76,6 +95,9 @@ impl HeaderScanner {
                     let end = rest.iter().position(|&c| c == b'\n').map_or(rest.len(), |at| at + 1);
                     let (line, behind) = rest.split_at(end);
                     self.facts.eight_bit |= !line.is_ascii();
+                    if let Some(trace) = &mut self.trace {
+                        trace.extend_from_slice(&line[..line.len().min(NAME - trace.len())]);
+                    }
                     if self.at == At::Pass {
                         out.extend_from_slice(line);
                     }
@@ -92,6 +114,7 @@ impl HeaderScanner {
                 At::Empty if octet == b'\n' => {
                     rest = self.hold(rest, At::Body);
                     out.append(&mut self.held);
+                    self.end_trace();
                 }
                 At::Empty => self.end_without_empty_line(out),
                 At::Name if octet == b':' => self.decide(out),
@@ -141,10 +164,11 @@ impl HeaderScanner {
         if name.is_empty() {
             return self.end_without_empty_line(out);
         }
+        let received = name.eq_ignore_ascii_case(b"Received");
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
         self.facts.has_date |= is("Date");
         self.facts.has_message_id |= is("Message-ID");
-        self.facts.received += usize::from(is("Received"));
+        self.facts.received += usize::from(received);
         let dropped = self.fix == Fix::Submission && ["Bcc", "Resent-Bcc", "Return-Path"].into_iter().any(is);
         self.at = if dropped { At::Drop } else { At::Pass };
         self.field = Some(self.at);
@@ -152,10 +176,21 @@ impl HeaderScanner {
             out.extend_from_slice(&self.held);
         }
         self.held.clear();
+        self.end_trace();
+        self.trace = (received && !self.mark.is_empty()).then(Vec::new);
+    }
+
+    /// A `Received` field has ended: was it ours?
+    fn end_trace(&mut self) {
+        if let Some(trace) = self.trace.take() {
+            let ours = trace.windows(self.mark.len()).any(|part| part == self.mark);
+            self.facts.own += usize::from(ours);
+        }
     }
 
     /// A line that is no field: everything from its first octet is body.
     fn end_without_empty_line(&mut self, out: &mut Vec<u8>) {
+        self.end_trace();
         self.facts.no_header = self.field.is_none();
         self.at = At::Body;
         out.append(&mut self.held);
@@ -177,6 +212,20 @@ mod tests {
         }
         scanner.finish(&mut out);
         (String::from_utf8(out).unwrap(), scanner.facts().clone())
+    }
+
+    #[test]
+    fn our_own_received_fields_are_counted_in_any_split() {
+        let message = "Received: from a by b; x\r\nReceived: from c ([192.0.2.7])\r\n\tby gate.example (Vouchsafe) with ESMTP;\r\n\tx\r\n\
+                       X-Received: by gate.example (Vouchsafe)\r\nreceived: by gate.example (Vouchsafe) with SMTP\r\n\r\n\
+                       Received: by gate.example (Vouchsafe) with SMTP\r\n";
+        for size in [1, 7, 1000] {
+            let mut scanner = HeaderScanner::new(Fix::Untouched).counting(crate::trace::mark("gate.example"));
+            let mut out = Vec::new();
+            message.as_bytes().chunks(size).for_each(|chunk| scanner.push(chunk, &mut out));
+            assert_eq!((scanner.facts().received, scanner.facts().own), (3, 2));
+            assert_eq!(out, message.as_bytes());
+        }
     }
 
     #[test]

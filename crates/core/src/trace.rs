@@ -58,6 +58,11 @@ pub fn head(trace: &TraceFacts<'_>, header: &HeaderFacts, fix: Fix) -> Bytes {
     Bytes::from(head)
 }
 
+/// What every `Received` field of the gateway of this name holds, and no other's.
+pub fn mark(hostname: &str) -> String {
+    format!("by {hostname} (Vouchsafe) with ")
+}
+
 /// The `Received` field, folded, ending in CRLF.
 pub fn received_header(trace: &TraceFacts<'_>) -> String {
     let mut field = format!("Received: from {}", from(trace));
@@ -68,7 +73,7 @@ pub fn received_header(trace: &TraceFacts<'_>) -> String {
             IpAddr::V6(v6) => write!(field, " ([IPv6:{v6}])"),
         };
     }
-    let _ = write!(field, "\r\n\tby {} (Vouchsafe) with {}", trace.hostname, protocol(trace));
+    let _ = write!(field, "\r\n\t{}{}", mark(trace.hostname), protocol(trace));
     if let Some((version, cipher)) = trace.tls {
         let _ = write!(field, "\r\n\t({version} {cipher})");
     }

@@ -79,8 +79,8 @@ pub struct Gateway {
     pub tasks: Tasks,
     /// Memory for bodies.
     pub budget: Arc<Budget>,
-    /// How we greet; its token is seen again if mail runs in a circle.
-    pub hello: Hello,
+    /// Opens our connections, and knows them when they come back to us.
+    pub connector: Arc<Connector>,
 }
 
 impl Gateway {
@@ -94,7 +94,7 @@ impl Gateway {
         let trace = Hub::new(clock.clone());
         let tasks = Tasks::default();
         let connector = Arc::new(Connector::new(dial));
-        let hello = Hello { name: settings.hostname.clone(), token: None };
+        let hello = Hello { name: settings.hostname.clone() };
         // The key of the store takes this one's place before the first listener opens.
         let guard = Arc::new(Mutex::new(Guard::new(rand::random())));
         let settings = Arc::new(ArcSwap::from_pointee(settings));
@@ -116,7 +116,7 @@ impl Gateway {
             history: Arc::clone(&stores.history),
             clock: clock.clone(),
             settings: Arc::clone(&settings),
-            connector,
+            connector: Arc::clone(&connector),
             hello: hello.clone(),
             trace: Arc::new(move |endpoint| sink.sink("delivery", &endpoint.to_string(), 'N')),
         });
@@ -134,7 +134,7 @@ impl Gateway {
             trace,
             tasks,
             budget,
-            hello,
+            connector,
         })
     }
 

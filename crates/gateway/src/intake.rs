@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use vouchsafe_core::headers::{Fix, HeaderFacts, HeaderScanner};
 use vouchsafe_core::ports::{Body, BodyWriter, MailStore, Reservation, SMALL_BODY, StoreFault};
+use vouchsafe_core::trace::mark;
 use vouchsafe_smtp::Reply;
 
 /// What a body may take from the budget at once.
@@ -17,6 +18,10 @@ const STEP: usize = 64 * 1024;
 const HEADER: u64 = 1024 * 1024;
 /// Space reserved ahead of what has come in, when no SIZE was declared.
 const AHEAD: u64 = 1024 * 1024;
+
+/// How often a message may come by here: more is a loop, long before `limits.received_hops` is reached. Out, back in
+/// from a mailing list and out again by a user's forward are three.
+const OWN_HOPS: usize = 10;
 
 /// Octets of bodies in memory, all sessions together.
 pub struct Budget {
@@ -61,6 +66,7 @@ impl Intake {
         reserved: u64,
         fix: Fix,
         max_hops: usize,
+        hostname: &str,
     ) -> Intake {
         Intake {
             store,
@@ -68,7 +74,7 @@ impl Intake {
             held: 0,
             reservation,
             reserved,
-            scanner: HeaderScanner::new(fix),
+            scanner: HeaderScanner::new(fix).counting(mark(hostname)),
             buffer: Vec::new(),
             writer: None,
             spill: false,
@@ -89,7 +95,8 @@ impl Intake {
             self.buffer.extend_from_slice(octets);
         } else {
             self.scanner.push(octets, &mut self.buffer);
-            if self.scanner.facts().received > self.max_hops {
+            let HeaderFacts { received, own, .. } = self.scanner.facts();
+            if *received > self.max_hops || *own > OWN_HOPS {
                 return Err(Reply::new(554, (5, 4, 6), "Too many hops: this message runs in a loop"));
             }
             if !self.scanner.in_body() && self.size > HEADER {

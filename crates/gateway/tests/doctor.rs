@@ -60,7 +60,7 @@ impl World {
     /// Whatever was seen, the doctor was polite.
     async fn examine(self, examination: Examination) -> Report {
         let connector = Connector::new(Arc::new(self.dialer));
-        let hello = Hello { name: "gw.example.net".to_owned(), token: None };
+        let hello = Hello { name: "gw.example.net".to_owned() };
         let logins = u64::from(examination.login.is_some());
         let report = examine(&connector, &hello, examination, &mut |_| ()).await;
         for server in &self.servers {

@@ -9,6 +9,7 @@ use crate::stream::{BoxStream, Dial};
 use crate::tls::{TlsClients, TlsFacts};
 use std::fmt;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -37,6 +38,11 @@ pub struct Connector {
 }
 
 impl Connector {
+    /// True if a connection from `peer` is one that we have opened.
+    pub fn is_ours(&self, peer: SocketAddr) -> bool {
+        self.dial.is_ours(peer)
+    }
+
     /// A connector over `dial`; the TLS configurations are built when first needed.
     pub fn new(dial: Arc<dyn Dial>) -> Connector {
         Connector { dial, tls: TlsClients::default() }
@@ -48,17 +54,6 @@ impl Connector {
 pub struct Hello {
     /// What we call ourselves.
     pub name: String,
-    /// The loop guard's token, sent as the first label of the EHLO name (`TOKEN.name`); `None`: the bare name.
-    pub token: Option<String>,
-}
-
-impl Hello {
-    fn said(&self) -> String {
-        match &self.token {
-            Some(token) if !self.name.starts_with('[') => format!("{token}.{}", self.name),
-            _ => self.name.clone(),
-        }
-    }
 }
 
 /// Takes every line of the dialogue (true: we sent it); secrets and challenges are masked.
@@ -151,7 +146,7 @@ impl Connection {
         }
         let clear = matches!(endpoint.tls, TlsMode::Off | TlsMode::Opportunistic);
         let config = Config {
-            hello: hello.said(),
+            hello: hello.name.clone(),
             tls: match endpoint.tls {
                 TlsMode::Verify | TlsMode::Pin(_) => UseTls::Demanded,
                 TlsMode::Opportunistic => UseTls::IfOffered,

@@ -1,7 +1,9 @@
 //! TCP connections out. Decides nothing but the order of addresses. Proof: the tests below.
 
+use crate::own::Own;
 use crate::stream::{BoxStream, Dial};
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout};
@@ -10,13 +12,14 @@ use vouchsafe_core::ports::BoxFuture;
 /// Dials with the system's resolver and TCP. Tries every address of a name in the resolver's order.
 pub struct TcpDialer {
     timeout: Duration,
+    own: Own,
 }
 
 impl TcpDialer {
     /// 10 s for all addresses of a name together; each gets an equal share of what is left, so that one dead address
     /// never uses up the time of the next.
     pub fn new() -> TcpDialer {
-        TcpDialer { timeout: Duration::from_secs(10) }
+        TcpDialer { timeout: Duration::from_secs(10), own: Own::default() }
     }
 
     async fn connect(&self, host: &str, port: u16) -> io::Result<TcpStream> {
@@ -53,8 +56,12 @@ impl Dial for TcpDialer {
             let stream = self.connect(host, port).await?;
             // The machine writes whole groups of commands: waiting for more to send would only add 40 ms.
             stream.set_nodelay(true)?;
-            Ok(Box::new(stream) as BoxStream)
+            Ok(Box::new(self.own.of(stream)?) as BoxStream)
         })
+    }
+
+    fn is_ours(&self, peer: SocketAddr) -> bool {
+        self.own.has(peer)
     }
 }
 

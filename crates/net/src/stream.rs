@@ -1,6 +1,7 @@
 //! One type for every connection: TCP, TLS over it, or a pipe in memory.
 
 use std::io;
+use std::net::SocketAddr;
 use tokio::io::{AsyncRead, AsyncWrite};
 use vouchsafe_core::ports::BoxFuture;
 
@@ -15,4 +16,8 @@ pub type BoxStream = Box<dyn Stream>;
 pub trait Dial: Send + Sync {
     /// Connects to `host:port`; name errors, refusals and time-outs are `io::Error`s in words.
     fn dial<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<BoxStream>>;
+    /// True if a connection from `peer`, just accepted, is one that was dialled here and is still open. Pipes are not.
+    fn is_ours(&self, _peer: SocketAddr) -> bool {
+        false
+    }
 }

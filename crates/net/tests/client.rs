@@ -104,7 +104,7 @@ fn endpoint(tls: TlsMode) -> Endpoint {
 }
 
 async fn open(connector: &Connector, endpoint: &Endpoint, trace: TraceSink) -> Result<Connection, Fault> {
-    let hello = Hello { name: "gate.example".to_owned(), token: None };
+    let hello = Hello { name: "gate.example".to_owned() };
     Connection::open(connector, endpoint, &hello, &Timeouts::default(), trace).await
 }
 
@@ -427,17 +427,6 @@ async fn a_body_that_cannot_be_read_gets_no_final_dot() {
     assert_eq!(fault.phase, Phase::Mail);
     assert_eq!(writes.lock().unwrap().len(), 1, "EHLO alone");
     assert!(connection.is_ready());
-}
-
-#[tokio::test]
-async fn the_loop_guards_token_is_the_first_label() {
-    let (connector, mut theirs, _) = pipe(4096);
-    tokio::spawn(async move {
-        play(&mut theirs, &[("220 x\r\n", "EHLO vs-1234.gate.example\r\n"), ("250 x\r\n", "")]).await;
-    });
-    let hello = Hello { name: "gate.example".to_owned(), token: Some("vs-1234".to_owned()) };
-    let timeouts = Timeouts::default();
-    Connection::open(&connector, &endpoint(TlsMode::Off), &hello, &timeouts, None).await.unwrap();
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use support::haproxy::HaProxy;
 use support::postfix::{Postfix, own};
-use support::{Gateway, Scratch, program, until};
+use support::{Gateway, Scratch, free_port, program, until};
 
 /// Postfix that keeps what it gets for `domain` in the folder `mail` under its name.
 fn next_hop(scratch: &Scratch, name: &str, domain: &str, extra: &str) -> Postfix {
@@ -137,5 +137,47 @@ logins = "local"
         .expect("swaks runs");
     let said = String::from_utf8_lossy(&out.stdout).into_owned();
     assert!(out.status.success() && said.contains("AUTH PLAIN"), "{said}");
+    gateway.stop();
+}
+
+// covers: promise.polite, promise.three_valued, promise.explained
+#[test]
+fn a_delegate_that_is_ourselves_is_noticed_and_makes_no_storm() {
+    let scratch = Scratch::new();
+    let (front, ours) = (free_port(), free_port());
+    let config = scratch.write(
+        "vouchsafe.toml",
+        &format!(
+            r#"
+hostname = "gate.example"
+data_dir = "{data}"
+[[listener]]
+name = "mx"
+kind = "mx"
+address = ["127.0.0.1:{ours}"]
+proxies = ["127.0.0.1"]
+[delegate.office]
+host = "127.0.0.1:{front}"
+[[domain]]
+name = "example.com"
+recipients = ["delegate:office"]
+next_hop = "127.0.0.1:{front}"
+"#,
+            data = scratch.path("data").display(),
+        ),
+    );
+    let gateway = Gateway::start(&config);
+    // `check` cannot see through a load balancer that leads back to us.
+    let _proxy = HaProxy::start_at(&scratch, &[(gateway.address("mx"), "send-proxy")], &[front]);
+    let out = Command::new(program("swaks"))
+        .args(["--server", "127.0.0.1", "--port", &front.to_string(), "--local-interface", "127.0.0.2"])
+        .args(["--from", "a@far.example", "--to", "bob@example.com", "--timeout", "60"])
+        .output()
+        .expect("swaks runs");
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(said.contains("<** 451 ") || said.contains("<~* 451 "), "{said}");
+    gateway.log.wait_for("a connection of our own came back to us");
+    let came_back = gateway.log.text().matches("came back to us").count();
+    assert!(came_back <= 4, "{came_back} times:\n{}", gateway.log.text());
     gateway.stop();
 }

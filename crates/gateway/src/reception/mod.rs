@@ -175,6 +175,13 @@ impl Session {
         });
     }
 
+    /// The loop guard: the peer is a connection of our own. Asked again at MAIL and AUTH, as a session may begin before
+    /// our own side knows that it is connected.
+    fn loops(&self, question: &Question) -> bool {
+        let early = matches!(question, Question::Connect | Question::Mail(_) | Question::SaslStart { .. });
+        early && self.peer.is_some_and(|peer| self.gateway.connector.is_ours(peer))
+    }
+
     /// MAIL: opens the transaction with the settings of now; a full disk is told before the body comes.
     fn mail(&mut self, mail: MailFrom) -> Answer {
         self.settings = self.gateway.settings.load_full();
@@ -287,6 +294,7 @@ impl Session {
             reserved,
             fix,
             transaction.settings.limits.received_hops,
+            &transaction.settings.hostname,
         ));
         Answer::Yes(Reply::plain(354, "Start mail input"))
     }
@@ -319,6 +327,12 @@ impl Handler for Session {
     fn ask(&mut self, question: Question, hello: Option<(&str, bool)>) -> Work<Event> {
         if let Some((name, extended)) = hello {
             self.hello = (name.to_owned(), extended);
+        }
+        if self.loops(&question) {
+            tracing::error!(blame = "us", session = %self.id, listener = %self.listener.name,
+                "a connection of our own came back to us: a delegate or next hop of the settings leads to this listener, give the other server's address");
+            let text = "This is the gateway that asks: its settings lead back to itself";
+            return ready(Answer::No(Reply::new(421, (4, 4, 6), text)));
         }
         match question {
             Question::Connect => self.say("!:", &format!("connected to listener {}", self.listener.name)),

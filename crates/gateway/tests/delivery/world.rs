@@ -252,7 +252,7 @@ impl World {
             clock: clock.clone(),
             settings: settings.clone(),
             connector: Arc::new(Connector::new(net.clone())),
-            hello: Hello { name: "gate.example".into(), token: None },
+            hello: Hello { name: "gate.example".into() },
             trace: Arc::new(|_| None),
         });
         let (stop, stopped) = watch::channel(false);

@@ -36,7 +36,7 @@ pub async fn run(place: &Place, args: DoctorArgs, out: &mut Output<'_>) -> Resul
         examination.login = Some((name, password));
     }
     let connector = Connector::new(Arc::new(TcpDialer::new()));
-    let hello = Hello { name: settings.hostname, token: None };
+    let hello = Hello { name: settings.hostname };
     let tells = std::io::stderr().is_terminal();
     let mut progress = |what: &str| {
         if tells {

@@ -13,12 +13,17 @@ pub struct HaProxy {
 impl HaProxy {
     /// Starts one with a front end for each server and its options, such as `send-proxy`.
     pub fn start(scratch: &Scratch, servers: &[(SocketAddr, &str)]) -> HaProxy {
+        let ports: Vec<u16> = servers.iter().map(|_| free_port()).collect();
+        HaProxy::start_at(scratch, servers, &ports)
+    }
+    /// The same at these ports.
+    pub fn start_at(scratch: &Scratch, servers: &[(SocketAddr, &str)], ports: &[u16]) -> HaProxy {
         let mut text =
             "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n"
                 .to_owned();
         let mut fronts = Vec::new();
-        for (number, (server, options)) in servers.iter().enumerate() {
-            let front = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        for (number, ((server, options), port)) in servers.iter().zip(ports).enumerate() {
+            let front = SocketAddr::from(([127, 0, 0, 1], *port));
             text.push_str(&format!(
                 "listen front{number}\n  bind {front}\n  server ours {server} {options}\n"
             ));
