@@ -1,7 +1,5 @@
 //! A connection of our own is known by its address for as long as it is open.
 
-#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
-
 use vouchsafe_net::dial::TcpDialer;
 use vouchsafe_net::stream::Dial;
 
