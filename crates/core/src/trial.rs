@@ -3,7 +3,7 @@
 //!
 //! A finding never lets anyone in and keeps nobody out: the permit of a recipient on trial is made by
 //! [`crate::policy::Ask::on_trial`], which only a domain with a name of its own has.
-//! Proof: the tests below, `transcripts/e2e/trial_*`, `crates/gateway/tests/trial.rs`.
+//! Proof: the tests below, `transcripts/e2e/trial_*`.
 
 use std::collections::BTreeMap;
 use std::fmt;

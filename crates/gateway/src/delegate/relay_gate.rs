@@ -2,7 +2,7 @@
 //! without a block of its own unless that session's host has refused both (`core::relay_probe`).
 //!
 //! The probes ride in the queue and the batches of all recipients: no connection is made for them alone while there are
-//! questions. Proof: `transcripts/e2e/any_domain_*`, `crates/gateway/tests/any_domain.rs`.
+//! questions. Proof: `transcripts/e2e/any_domain_*`.
 
 use std::sync::Mutex;
 
