@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
 use vouchsafe_config::Flags;
 use vouchsafe_fakes::{Delegate, NextHop, serve_tcp};
 use vouchsafe_gateway::gateway::Gateway;
@@ -118,6 +119,8 @@ impl<W: Write> Stage<W> {
     /// The whole show; `dir` is the gateway's data directory.
     async fn show(mut self, places: Places, dir: &Path, once: bool) -> Result<(), Failure> {
         let Places { asked_at, taking_at, mx, submission } = places;
+        // From the first line on: SIGTERM, too, ends in order, and leaves no folder behind.
+        let mut terminated = signal(SignalKind::terminate())?;
         writeln!(
             self.out,
             "The delegate, which knows the users, is at {asked_at}. It must never get a message."
@@ -178,7 +181,10 @@ impl<W: Write> Stage<W> {
             writeln!(self.out, "   vouchsafe trace --data-dir {dir}")?;
             writeln!(self.out, "\nCtrl-C ends it.")?;
             self.out.flush()?;
-            tokio::signal::ctrl_c().await?;
+            tokio::select! {
+                pressed = tokio::signal::ctrl_c() => pressed?,
+                _ = terminated.recv() => {}
+            }
         }
         Ok(())
     }

@@ -198,6 +198,13 @@ fn flags_alone_make_a_gateway() {
     assert!(around.scratch.path("vouchsafe-data").is_dir());
 }
 
+/// A demo looks for free ports before it binds them: one at a time, as people run it.
+static DEMO: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    DEMO.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 /// The demo, its temporary files in a folder of the test's own.
 fn demo(scratch: &Scratch) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vouchsafe"));
@@ -207,6 +214,7 @@ fn demo(scratch: &Scratch) -> Command {
 
 #[test]
 fn the_demo_shows_both_flows_and_ends_with_0() {
+    let _alone = alone();
     let scratch = Scratch::new();
     let (code, shown, said) = finish(demo(&scratch), "");
     assert_eq!(code, 0, "{said}");
@@ -229,6 +237,7 @@ fn the_demo_shows_both_flows_and_ends_with_0() {
 
 #[test]
 fn the_demo_ends_well_when_its_reader_goes_away() {
+    let _alone = alone();
     let scratch = Scratch::new();
     let mut command = demo(&scratch);
     let mut child =
@@ -241,5 +250,25 @@ fn the_demo_ends_well_when_its_reader_goes_away() {
     let end = child.wait_with_output().expect("it ends");
     let said = String::from_utf8_lossy(&end.stderr);
     assert!(end.status.success() && said.is_empty(), "{}: {said}", end.status);
+    assert!(support::files(&scratch.path(".")).is_empty(), "its queue is gone");
+}
+
+#[test]
+fn the_demo_that_is_terminated_leaves_nothing_behind() {
+    let _alone = alone();
+    let scratch = Scratch::new();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_vouchsafe"))
+        .arg("demo")
+        .env("TMPDIR", scratch.path("."))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let read = BufReader::new(child.stdout.take().expect("it is piped"));
+    let shown: Vec<String> =
+        read.lines().map_while(Result::ok).take_while(|line| line != "Ctrl-C ends it.").collect();
+    support::terminate(child.id());
+    assert!(child.wait().expect("it ends").success(), "{shown:#?}");
     assert!(support::files(&scratch.path(".")).is_empty(), "its queue is gone");
 }
