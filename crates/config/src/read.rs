@@ -499,6 +499,7 @@ fn limits(top: &Section<'_>) -> Limits {
             messages: s.count("messages"),
             command_timeout: s.time("command_timeout"),
             data_timeout: s.time("data_timeout"),
+            minimum_data_rate: s.size("minimum_data_rate"),
             write_timeout: s.time("write_timeout"),
             session_time: s.time("session_time"),
         },

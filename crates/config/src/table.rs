@@ -625,6 +625,13 @@ pub const TABLE: &[Row] = &[
         "Wait for the next octets of a message; past it 421 4.4.2.",
     ),
     row(
+        "limits.minimum_data_rate",
+        Size,
+        Value(r#""256 B""#),
+        NewSessions,
+        "Octets a second that a message must bring, on average over 3 minutes; slower 421 4.4.2. \"0 B\": no minimum.",
+    ),
+    row(
         "limits.write_timeout",
         Time("1s", "1h"),
         Value(r#""1m""#),

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// Over which time the rate of a body is looked at. As long as the wait for a body's next octets by default: who may
+/// pause so long cannot be asked for more in less.
+pub const RATE_WINDOW: Duration = Duration::from_secs(180);
+
 /// Limits of one session; every one is a setting of `[limits]` under the same name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -25,6 +29,9 @@ pub struct Limits {
     pub command_timeout: Duration,
     /// Wait for the next octets of a body (RFC 5321 §4.5.3.2.5: 3 min). Past it: `421 4.4.2`.
     pub data_timeout: Duration,
+    /// Octets a second that a body must bring, on average over [`RATE_WINDOW`], one after the other from its begin; 0:
+    /// none. Below it: `421 4.4.2`.
+    pub minimum_data_rate: u64,
     /// Wait until the peer takes our replies. Past it: closed. Kept by the driver.
     pub write_timeout: Duration,
     /// Longest life of a session; does not run while a body advances. Past it: `421 4.4.2`.
@@ -44,6 +51,7 @@ impl Default for Limits {
             messages: 1000,
             command_timeout: Duration::from_secs(300),
             data_timeout: Duration::from_secs(180),
+            minimum_data_rate: 256,
             write_timeout: Duration::from_secs(60),
             session_time: Duration::from_secs(3600),
         }

@@ -579,14 +579,14 @@ impl Server {
             if self.state == State::Chunks {
                 self.refuse(reply);
             } else {
-                self.body = Some(Box::new(Body::refused(&self.config, reply)));
+                self.body = Some(Box::new(Body::refused(&self.config, reply).begun(self.now)));
             }
         } else if self.state == State::Mail {
             let body = Body::chunks(&self.config);
             if !body.too_big(size, &self.config) {
                 return self.ask(Question::Body(BodyVerb::Bdat), Asked::FirstChunk { size, last });
             }
-            self.body = Some(Box::new(body));
+            self.body = Some(Box::new(body.begun(self.now)));
             self.refuse(replies::too_big());
         } else if self.body.as_ref().is_some_and(|body| body.too_big(size, &self.config)) {
             self.refuse(replies::too_big());
@@ -696,7 +696,7 @@ impl Server {
                 self.receive_chunk(size, last);
             }
             (Asked::FirstChunk { size, last }, Answer::No(reply)) => {
-                self.body = Some(Box::new(Body::chunks(&self.config)));
+                self.body = Some(Box::new(Body::chunks(&self.config).begun(self.now)));
                 self.refuse(reply);
                 self.receive_chunk(size, last);
             }
@@ -721,7 +721,7 @@ impl Server {
     }
 
     fn start_body(&mut self, body: Body) {
-        self.body = Some(Box::new(body));
+        self.body = Some(Box::new(body.begun(self.now)));
         self.body_since = Some(self.now);
     }
 
@@ -917,14 +917,19 @@ impl Server {
         let command = (self.since + limits.command_timeout, "command");
         let data = (self.since + limits.data_timeout, "data");
         let session = (self.session_end, "session");
+        let rate = match &self.body {
+            Some(body) if limits.minimum_data_rate > 0 => (body.rate_due(), "rate"),
+            _ => data,
+        };
         match (self.state, &self.open) {
             (State::Closed(_), _) => None,
             (_, Some(open)) if matches!(open.asked, Asked::Commit) => None,
             (_, Some(_)) => Some((self.since + QUESTION_BACKSTOP, "question")),
             (State::Greeting, None) => Some((self.greet_at, "greeting")),
-            (State::Handshake | State::Chunks | State::Whole, None) => Some(command),
-            (State::Receiving, None) if self.refusal().is_none() => Some(data),
-            (State::Receiving, None) => Some(data.min(session)),
+            (State::Handshake | State::Whole, None) => Some(command),
+            (State::Chunks, None) => Some(command.min(rate)),
+            (State::Receiving, None) if self.refusal().is_none() => Some(data.min(rate)),
+            (State::Receiving, None) => Some(data.min(rate).min(session)),
             (State::Start | State::Ready | State::Mail | State::Sasl(_), None) => Some(command.min(session)),
         }
     }
@@ -933,6 +938,13 @@ impl Server {
     fn timed_out(&mut self) -> bool {
         let Some((_, what)) = self.due().filter(|(until, _)| self.now >= *until) else { return false };
         match (what, self.state) {
+            ("rate", _) => {
+                let now = self.now;
+                if self.body.as_mut().is_some_and(|body| body.is_slow(now, &self.config)) {
+                    self.leave(replies::too_slow(), Why::Timeout(what));
+                }
+                return true;
+            }
             (_, State::Handshake) => self.close(Why::Timeout("handshake")),
             ("question", _) => self.leave(replies::no_answer(), Why::Timeout(what)),
             _ => self.leave(replies::timeout(), Why::Timeout(what)),

@@ -164,6 +164,10 @@ pub(super) fn timeout() -> Reply {
     Reply::new(421, (4, 4, 2), "Timed out, closing")
 }
 
+pub(super) fn too_slow() -> Reply {
+    Reply::new(421, (4, 4, 2), "The message comes too slowly, closing")
+}
+
 pub(super) fn no_answer() -> Reply {
     Reply::new(421, (4, 3, 0), "Internal trouble, closing")
 }

@@ -469,6 +469,7 @@ pub fn settings(script: &Script) -> Result<(Config, bool), String> {
             "limits.commands" => limits.commands = number()?,
             "limits.auth_failures" => limits.auth_failures = number()?,
             "limits.messages" => limits.messages = number()?,
+            "limits.minimum_data_rate" => limits.minimum_data_rate = number()? as u64,
             "limits.session_time" => limits.session_time = duration(value)?,
             _ => return Err(format!("unknown setting `{key} = {value}`")),
         }
