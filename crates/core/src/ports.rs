@@ -297,6 +297,24 @@ pub trait SettingsStore: Send + Sync {
     fn value(&self, key: &'static str) -> BoxFuture<'_, Result<Option<String>, StoreFault>>;
     /// Sets a small named value.
     fn put_value(&self, key: &'static str, value: String) -> BoxFuture<'_, Result<(), StoreFault>>;
+    /// The records of a kind (administrators, their sessions, versions of the settings ...) as (key, text), the
+    /// highest key first, at most `newest`; 0: all.
+    fn records(
+        &self,
+        kind: &'static str,
+        newest: usize,
+    ) -> BoxFuture<'_, Result<Vec<(String, String)>, StoreFault>>;
+    /// Adds or replaces a record. `Ok` only when durable.
+    fn put_record(
+        &self,
+        kind: &'static str,
+        key: String,
+        text: String,
+    ) -> BoxFuture<'_, Result<(), StoreFault>>;
+    /// Removes a record; one that is not there is gone already.
+    fn remove_record(&self, kind: &'static str, key: String) -> BoxFuture<'_, Result<(), StoreFault>>;
+    /// Removes all records of a kind but those with the `keep` highest keys.
+    fn prune_records(&self, kind: &'static str, keep: usize) -> BoxFuture<'_, Result<(), StoreFault>>;
 }
 
 /// One line of history: why was this mail refused, when was it delivered.

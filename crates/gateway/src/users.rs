@@ -4,27 +4,22 @@
 
 use std::sync::Arc;
 
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Argon2, PasswordHash};
-use tokio::sync::{OnceCell, Semaphore};
 use vouchsafe_core::Timestamp;
 use vouchsafe_core::ports::{SettingsStore, StoreFault, User};
 use vouchsafe_smtp::Secret;
 
-/// Hashes computed at once: each takes 19 MiB and tens of milliseconds of one core, so a login storm must queue.
-const AT_ONCE: usize = 2;
+use crate::passwords::Passwords;
 
 /// The local users.
 pub struct Users {
     store: Arc<dyn SettingsStore>,
-    places: Semaphore,
-    decoy: OnceCell<String>,
+    passwords: Passwords,
 }
 
 impl Users {
     /// Over the given store.
     pub fn new(store: Arc<dyn SettingsStore>) -> Users {
-        Users { store, places: Semaphore::new(AT_ONCE), decoy: OnceCell::new() }
+        Users { store, passwords: Passwords::default() }
     }
 
     /// Whether there is a local user of this name (a login name, or an address for the `local` recipient source).
@@ -38,20 +33,15 @@ impl Users {
         if user.is_none() && !alone {
             return Ok(None);
         }
-        let known = user.is_some();
-        let hash = match user {
-            Some(user) => user.password_hash,
-            None => self.decoy().await?,
-        };
-        let right = self.blocking(move || verify(&hash, &password)).await?;
-        Ok(Some(known && right))
+        let hash = user.map(|user| user.password_hash);
+        self.passwords.check(hash, password).await.map(Some)
     }
 
     /// Adds a user or sets its password.
     pub async fn set(&self, name: &str, password: Secret, now: Timestamp) -> Result<(), StoreFault> {
         let name = name.to_lowercase();
         let created = self.find(&name).await?.map_or(now, |user| user.created);
-        let password_hash = self.blocking(move || hash(&password)).await??;
+        let password_hash = self.passwords.hash(password).await?;
         self.store.put_user(User { name, password_hash, created }).await
     }
 
@@ -72,33 +62,4 @@ impl Users {
         let name = name.to_lowercase();
         Ok(self.store.users().await?.into_iter().find(|user| user.name == name))
     }
-
-    async fn decoy(&self) -> Result<String, StoreFault> {
-        let made = self
-            .decoy
-            .get_or_try_init(|| async { self.blocking(|| hash(&Secret::new(*b"nobody's password"))).await? });
-        made.await.cloned()
-    }
-
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, StoreFault> {
-        let broken = |why: &str| StoreFault::Broken(format!("password check: {why}"));
-        let _place = self.places.acquire().await.map_err(|_| broken("shut down"))?;
-        tokio::task::spawn_blocking(work).await.map_err(|_| broken("did not end"))
-    }
-}
-
-fn verify(hash: &str, password: &Secret) -> bool {
-    PasswordHash::new(hash)
-        .is_ok_and(|hash| Argon2::default().verify_password(password.expose(), &hash).is_ok())
-}
-
-/// Argon2id with the crate's defaults (19 MiB, two passes: OWASP's first choice) and a random salt.
-fn hash(password: &Secret) -> Result<String, StoreFault> {
-    Argon2::default()
-        .hash_password(password.expose())
-        .map(|hash| hash.to_string())
-        .map_err(|fault| StoreFault::Broken(format!("password hash: {fault}")))
 }

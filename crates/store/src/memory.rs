@@ -47,6 +47,7 @@ struct State {
     spooled: HashMap<String, Vec<Bytes>>,
     users: BTreeMap<String, User>,
     values: HashMap<&'static str, String>,
+    records: BTreeMap<(&'static str, String), String>,
     events: VecDeque<HistoryEvent>,
     verdicts: BTreeMap<(String, String), KeptVerdict>,
     counters: HashMap<(Kind, Digest), KeptCounter>,
@@ -418,6 +419,39 @@ impl SettingsStore for MemoryStore {
     fn put_value(&self, key: &'static str, value: String) -> BoxFuture<'_, Result<(), StoreFault>> {
         let mut state = self.lock();
         ready(state.check().map(|()| drop(state.values.insert(key, value))))
+    }
+
+    fn records(
+        &self,
+        kind: &'static str,
+        newest: usize,
+    ) -> BoxFuture<'_, Result<Vec<(String, String)>, StoreFault>> {
+        let newest = if newest == 0 { usize::MAX } else { newest };
+        let state = self.lock();
+        let of_kind = state.records.iter().rev().filter(|((of, _), _)| *of == kind).take(newest);
+        ready(Ok(of_kind.map(|((_, key), text)| (key.clone(), text.clone())).collect()))
+    }
+
+    fn put_record(
+        &self,
+        kind: &'static str,
+        key: String,
+        text: String,
+    ) -> BoxFuture<'_, Result<(), StoreFault>> {
+        let mut state = self.lock();
+        ready(state.check().map(|()| drop(state.records.insert((kind, key), text))))
+    }
+
+    fn remove_record(&self, kind: &'static str, key: String) -> BoxFuture<'_, Result<(), StoreFault>> {
+        let mut state = self.lock();
+        ready(state.check().map(|()| drop(state.records.remove(&(kind, key)))))
+    }
+
+    fn prune_records(&self, kind: &'static str, keep: usize) -> BoxFuture<'_, Result<(), StoreFault>> {
+        let mut state = self.lock();
+        let of_kind = state.records.keys().rev().filter(|(of, _)| *of == kind);
+        let gone: Vec<_> = of_kind.skip(keep).cloned().collect();
+        ready(state.check().map(|()| gone.iter().for_each(|key| drop(state.records.remove(key)))))
     }
 }
 

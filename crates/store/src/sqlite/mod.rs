@@ -12,6 +12,7 @@ mod incoming;
 mod lock;
 mod reader;
 mod record;
+mod records;
 mod request;
 mod row;
 mod schema;
@@ -401,6 +402,31 @@ impl SettingsStore for SqliteStore {
 
     fn put_value(&self, key: &'static str, value: String) -> BoxFuture<'_, Result<(), StoreFault>> {
         self.request(|answer| Request::Set(Setting::PutValue(key, value), answer))
+    }
+
+    fn records(
+        &self,
+        kind: &'static str,
+        newest: usize,
+    ) -> BoxFuture<'_, Result<Vec<(String, String)>, StoreFault>> {
+        self.ask(|answer| Question::Records(kind, newest, answer))
+    }
+
+    fn put_record(
+        &self,
+        kind: &'static str,
+        key: String,
+        text: String,
+    ) -> BoxFuture<'_, Result<(), StoreFault>> {
+        self.request(|answer| Request::Set(Setting::PutRecord(kind, key, text), answer))
+    }
+
+    fn remove_record(&self, kind: &'static str, key: String) -> BoxFuture<'_, Result<(), StoreFault>> {
+        self.request(|answer| Request::Set(Setting::RemoveRecord(kind, key), answer))
+    }
+
+    fn prune_records(&self, kind: &'static str, keep: usize) -> BoxFuture<'_, Result<(), StoreFault>> {
+        self.request(|answer| Request::Set(Setting::PruneRecords(kind, keep), answer))
     }
 }
 

@@ -9,6 +9,7 @@ use rusqlite::{Connection, Row, params};
 use vouchsafe_core::Timestamp;
 use vouchsafe_core::ports::{HistoryEvent, KeptCounter, KeptVerdict, QueueFilter, QueueRow, User};
 
+use super::records;
 use super::request::Answer;
 use super::tables;
 use super::verdicts;
@@ -22,6 +23,8 @@ pub enum Question {
     Users(Answer<Vec<User>>),
     /// A value.
     Value(&'static str, Answer<Option<String>>),
+    /// Records of a kind, the highest keys first.
+    Records(&'static str, usize, Answer<Vec<(String, String)>>),
     /// The newest events that contain a text.
     Events(String, usize, Answer<Vec<HistoryEvent>>),
     /// The newest events of trials.
@@ -47,6 +50,10 @@ pub fn run(queue: &Connection, history: &Connection, questions: &Receiver<Questi
             }
             Question::Value(key, answer) => {
                 let _ = answer.send(value(queue, key).map_err(|error| tables::fault_of(&error)));
+            }
+            Question::Records(kind, newest, answer) => {
+                let found = records::load(queue, kind, newest);
+                let _ = answer.send(found.map_err(|error| tables::fault_of(&error)));
             }
             Question::Events(text, limit, answer) => {
                 let _ = answer.send(events(history, &text, limit).map_err(|error| tables::fault_of(&error)));

@@ -86,6 +86,12 @@ pub enum Setting {
     RemoveUser(String),
     /// Set.
     PutValue(&'static str, String),
+    /// Add or replace a record: kind, key, text.
+    PutRecord(&'static str, String, String),
+    /// Remove a record.
+    RemoveRecord(&'static str, String),
+    /// Keep the highest keys of a kind.
+    PruneRecords(&'static str, usize),
     /// Keep the guard's counters; those cleared by then go.
     SaveCounters(Vec<KeptCounter>, Timestamp),
 }

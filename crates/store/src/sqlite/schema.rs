@@ -10,7 +10,11 @@ use super::OpenFault;
 
 /// Migrations of `queue.db`; the n-th makes version n. A change is a new file, never an edit.
 pub const QUEUE: &[&str] =
-    &[include_str!("migrations/queue_0001.sql"), include_str!("migrations/queue_0002.sql")];
+    &[
+    include_str!("migrations/queue_0001.sql"),
+    include_str!("migrations/queue_0002.sql"),
+    include_str!("migrations/queue_0003.sql"),
+];
 /// Migrations of `history.db`.
 pub const HISTORY: &[&str] = &[
     include_str!("migrations/history_0001.sql"),

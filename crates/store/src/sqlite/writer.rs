@@ -17,6 +17,7 @@ use super::body::Opened;
 use super::fault_of_io;
 use super::incoming::Incoming;
 use super::record::Record;
+use super::records;
 use super::request::{Answer, Request, Setting, Settling};
 use super::segment::Segments;
 use super::shared::Shared;
@@ -439,6 +440,9 @@ fn set(connection: &Connection, setting: Setting) -> Result<(), Failure> {
                 .prepare_cached("INSERT OR REPLACE INTO value (key, value) VALUES (?1, ?2)")?
                 .execute(params![key, value])?;
         }
+        Setting::PutRecord(kind, key, text) => records::put(connection, kind, &key, &text)?,
+        Setting::RemoveRecord(kind, key) => records::remove(connection, kind, &key)?,
+        Setting::PruneRecords(kind, keep) => records::prune(connection, kind, keep)?,
         Setting::SaveCounters(counters, now) => verdicts::save_counters(connection, &counters, now)?,
     }
     Ok(())

@@ -1,0 +1,146 @@
+//! Administrators: who may use the page and the API, as what, and what they did.
+//!
+//! Never shows a hash, a secret or a token again; whoever is asked about a name that does not exist answers as late as
+//! for one that does. Proof: the tests of `accounts.rs` and `crates/web/tests/pages.rs`.
+
+pub mod accounts;
+pub mod audit;
+pub mod sessions;
+pub mod throttle;
+pub mod tokens;
+pub mod totp;
+
+use std::sync::{Arc, Mutex};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use vouchsafe_core::ports::{SettingsStore, StoreFault};
+
+use crate::passwords::Passwords;
+
+/// What somebody may do; each may do what those before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Look.
+    ReadOnly,
+    /// Look, and act on queue, verdicts, bans and local users.
+    Operator,
+    /// Everything: settings, tests, administrators.
+    Admin,
+}
+
+impl Role {
+    /// All, the smallest first.
+    pub const ALL: [Role; 3] = [Role::ReadOnly, Role::Operator, Role::Admin];
+
+    /// Its word: on the command line, in records, in forms.
+    pub fn word(self) -> &'static str {
+        match self {
+            Role::ReadOnly => "read_only",
+            Role::Operator => "operator",
+            Role::Admin => "admin",
+        }
+    }
+
+    /// The role of a word.
+    pub fn of_word(word: &str) -> Option<Role> {
+        Role::ALL.into_iter().find(|role| role.word() == word || role.word().replace('_', "-") == word)
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Account or token, `command line` for the socket.
+    pub name: String,
+    /// As what.
+    pub role: Role,
+}
+
+impl Caller {
+    /// Whoever may open the control socket may everything: it is the machine's own user.
+    pub fn command_line() -> Caller {
+        Caller { name: "command line".to_owned(), role: Role::Admin }
+    }
+}
+
+/// The administrators of a gateway.
+pub struct Admins {
+    store: Arc<dyn SettingsStore>,
+    passwords: Passwords,
+    sessions: sessions::Sessions,
+    throttle: Mutex<throttle::Throttle>,
+    /// The digest of the one-time password, while there is no account.
+    first: Mutex<Option<[u8; 32]>>,
+}
+
+impl Admins {
+    /// Over the given store.
+    pub fn new(store: Arc<dyn SettingsStore>) -> Admins {
+        Admins {
+            sessions: sessions::Sessions::new(Arc::clone(&store)),
+            store,
+            passwords: Passwords::default(),
+            throttle: Mutex::default(),
+            first: Mutex::default(),
+        }
+    }
+
+    /// Their sessions.
+    pub fn sessions(&self) -> &sessions::Sessions {
+        &self.sessions
+    }
+
+    async fn load<T: DeserializeOwned>(&self, kind: &'static str) -> Result<Vec<(String, T)>, StoreFault> {
+        let records = self.store.records(kind, 0).await?;
+        let read = |(key, text): (String, String)| match serde_json::from_str(&text) {
+            Ok(record) => Ok((key, record)),
+            Err(fault) => Err(StoreFault::Corrupt(format!("{kind} {key}: {fault}"))),
+        };
+        records.into_iter().map(read).collect()
+    }
+
+    async fn save(&self, kind: &'static str, key: &str, record: &impl Serialize) -> Result<(), StoreFault> {
+        let text = serde_json::to_string(record).map_err(|fault| StoreFault::Broken(fault.to_string()))?;
+        self.store.put_record(kind, key.to_owned(), text).await
+    }
+}
+
+/// A name for a person or a token.
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    if name.is_empty() || name.len() > 128 {
+        return Err("a name has 1 to 128 letters; choose another".to_owned());
+    }
+    if name.contains(|c: char| c.is_control() || c.is_whitespace()) {
+        return Err("a name has no spaces; choose another".to_owned());
+    }
+    Ok(())
+}
+
+/// 256 bits of chance as text.
+pub(crate) fn random_token() -> String {
+    let octets: [u8; 32] = rand::random();
+    hex(&octets)
+}
+
+pub(crate) fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+/// What is kept of a token: who reads the store cannot use it.
+pub(crate) fn digest(token: &str) -> [u8; 32] {
+    use sha2::Digest;
+    sha2::Sha256::digest(token.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_contain_those_before_them() {
+        assert!(Role::Admin > Role::Operator && Role::Operator > Role::ReadOnly);
+        assert_eq!(Role::of_word("read-only"), Some(Role::ReadOnly));
+        assert_eq!(Role::of_word("root"), None);
+    }
+}
