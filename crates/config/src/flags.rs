@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use crate::tree::quote;
-use crate::{Fault, Lookup, Notice, Reading, Settings};
+use crate::{Fault, Layers, Lookup, Notice, Reading, Settings};
 
 /// What can be said without a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,12 +20,9 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// The settings file that the flags stand for.
-    pub fn to_toml(&self) -> String {
+    /// What holds with no file where flags and store say nothing: listeners on loopback.
+    pub fn base_toml() -> String {
         let mut out = String::new();
-        if let Some(dir) = &self.data_dir {
-            out.push_str(&format!("data_dir = {}\n", quote(&dir.to_string_lossy())));
-        }
         let listeners = [
             ("mx", "mx", "127.0.0.1:2525", "starttls"),
             ("submission", "submission", "127.0.0.1:2587", "starttls"),
@@ -35,6 +32,15 @@ impl Flags {
             out.push_str(&format!(
                 "\n[[listener]]\nname = \"{name}\"\nkind = \"{kind}\"\naddress = \"{address}\"\ntls = \"{tls}\"\n"
             ));
+        }
+        out
+    }
+
+    /// The settings file that the flags stand for.
+    pub fn to_toml(&self) -> String {
+        let mut out = String::new();
+        if let Some(dir) = &self.data_dir {
+            out.push_str(&format!("data_dir = {}\n", quote(&dir.to_string_lossy())));
         }
         if let Some(host) = &self.delegate {
             out.push_str(&format!("\n[delegate.default]\nhost = {}\n", quote(host)));
@@ -51,8 +57,8 @@ impl Flags {
         out
     }
 
-    /// Reads them as a file is read; places are told as flags.
-    pub fn read(&self, lookup: &dyn Lookup) -> Result<Reading, Vec<Fault>> {
+    /// Reads them as a file is read, over what the store holds; places are told as flags.
+    pub fn read(&self, stored: &str, lookup: &dyn Lookup) -> Result<Reading, Vec<Fault>> {
         let as_flag = |key: &str| {
             let flags = [
                 ("next_hop", "--next-hop"),
@@ -64,8 +70,14 @@ impl Flags {
             let found = flags.iter().find(|(part, _)| key.ends_with(part) || key.starts_with(part));
             found.map_or_else(|| key.to_owned(), |(_, flag)| (*flag).to_owned())
         };
-        let mut reading = match crate::read(&self.to_toml(), lookup) {
+        let (flags, base) = (self.to_toml(), Flags::base_toml());
+        let layers = Layers { file: &flags, stored, base: &base };
+        let mut reading = match layers.read(lookup) {
             Ok(reading) => reading,
+            // The store speaks of keys: so is it told.
+            Err(faults) if !stored.is_empty() => {
+                return Err(faults.into_iter().map(|fault| Fault { line: None, ..fault }).collect());
+            }
             Err(faults) => {
                 let mut told: Vec<Fault> = Vec::new();
                 for fault in faults {
@@ -89,9 +101,7 @@ impl Flags {
         };
         reading.notices =
             reading.notices.into_iter().map(|n| Notice { line: None, key: as_flag(&n.key), ..n }).collect();
-        for shown in &mut reading.shown {
-            shown.line = None;
-        }
+        reading.shown.iter_mut().for_each(|shown| shown.line = None);
         Ok(reading)
     }
 }
@@ -99,6 +109,6 @@ impl Flags {
 impl Settings {
     /// What `serve` uses with no file.
     pub fn default_with(flags: &Flags, lookup: &dyn Lookup) -> Result<(Settings, Vec<Notice>), Vec<Fault>> {
-        flags.read(lookup).map(|r| (r.settings, r.notices))
+        flags.read("", lookup).map(|r| (r.settings, r.notices))
     }
 }

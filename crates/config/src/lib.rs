@@ -6,6 +6,7 @@ mod any_domain;
 mod check;
 mod endpoint;
 mod flags;
+mod layers;
 mod listing;
 mod read;
 mod reference;
@@ -19,6 +20,7 @@ mod units;
 use std::path::Path;
 
 pub use flags::Flags;
+pub use layers::{Change, Layers, changes_of, edit};
 pub use listing::{Shown, export};
 pub use reference::reference_markdown;
 pub use report::{Fault, Notice};
@@ -58,13 +60,28 @@ pub fn parse(text: &str, lookup: &dyn Lookup) -> Result<(Settings, Vec<Notice>),
 
 /// As [`parse`], with every setting as text beside the typed ones.
 pub fn read(text: &str, lookup: &dyn Lookup) -> Result<Reading, Vec<Fault>> {
-    let root = tree::parse(text).map_err(|bad| {
+    read_root(&root(text)?, lookup)
+}
+
+pub(crate) fn root(text: &str) -> Result<tree::Table, Vec<Fault>> {
+    tree::parse(text).map_err(|bad| {
         let (line, key, value) = (Some(bad.line), String::new(), String::new());
         vec![Fault { line, key, value, what: bad.what, advice: "mend the line: it is not TOML".to_owned() }]
-    })?;
+    })
+}
+
+pub(crate) fn read_root(root: &tree::Table, lookup: &dyn Lookup) -> Result<Reading, Vec<Fault>> {
     let findings = section::Findings::default();
-    let settings = read::settings(&root, &findings, lookup);
-    let (mut faults, mut notices, shown) = findings.into_parts();
+    let settings = read::settings(root, &findings, lookup);
+    let (mut faults, mut notices, mut shown) = findings.into_parts();
+    let real = |line: Option<usize>| line.filter(|line| ![layers::STORED, layers::BASE].contains(line));
+    faults.iter_mut().for_each(|fault| fault.line = real(fault.line));
+    notices.iter_mut().for_each(|notice| notice.line = real(notice.line));
+    for shown in &mut shown {
+        shown.default |= shown.line == Some(layers::BASE);
+        shown.stored = shown.line == Some(layers::STORED);
+        shown.line = real(shown.line);
+    }
     if !faults.is_empty() {
         faults.sort_by_key(|f| f.line);
         return Err(faults);

@@ -18,6 +18,8 @@ pub struct Shown {
     pub default: bool,
     /// Line in the file, if it is given there.
     pub line: Option<usize>,
+    /// It is given in the store.
+    pub stored: bool,
 }
 
 /// A settings file that gives exactly these settings.

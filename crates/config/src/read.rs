@@ -46,12 +46,9 @@ pub(crate) fn settings(root: &Table, findings: &Findings, lookup: &dyn Lookup) -
         relay,
         queue: queue(&top),
         limits: limits(&top),
+        web: web(&top),
     };
     top.below("attachments", Some("[attachments]")).finish();
-    if let Some(node) = top.take("web") {
-        let at = At { line: Some(node.line), key: "web".into(), value: String::new() };
-        findings.notice(&at, "there is no web page in this version; the section is ignored");
-    }
     top.finish();
     check::cross(&settings, findings);
     any_domain::hand_over(&mut settings);
@@ -135,6 +132,24 @@ fn listener(s: &Section<'_>) -> Listener {
     };
     s.finish();
     listener
+}
+
+fn web(top: &Section<'_>) -> Web {
+    let s = top.below("web", Some("[web]"));
+    let addresses = s.value("address", |n| match &n.value {
+        Value::Text(t) if t == "off" => Ok(Vec::new()),
+        _ => addresses(n),
+    });
+    let web = Web { addresses: addresses.unwrap_or_default(), idle: s.time("idle") };
+    // The download pages are not there yet: what is said about them is kept for when they are.
+    for key in ["downloads", "public_url"] {
+        if let Some(node) = s.take(key) {
+            let at = At { line: Some(node.line), key: s.path(key), value: String::new() };
+            top.findings.notice(&at, "there are no download pages in this version; ignored");
+        }
+    }
+    s.finish();
+    web
 }
 
 fn addresses(node: &Node) -> Result<Vec<SocketAddr>, Bad> {

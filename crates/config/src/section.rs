@@ -406,6 +406,7 @@ impl<'a> Section<'a> {
             value: node.value.text(),
             default,
             line,
+            stored: false,
         };
         self.findings.shown.borrow_mut().push(shown);
     }

@@ -37,6 +37,8 @@ pub struct Settings {
     pub queue: Queue,
     /// Named limits.
     pub limits: Limits,
+    /// Administration pages, API, metrics.
+    pub web: Web,
 }
 
 impl Settings {
@@ -406,6 +408,15 @@ pub enum BounceStrangers {
     Verified,
     /// Always: makes backscatter.
     Always,
+}
+
+/// Administration pages, API, metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Web {
+    /// Where they are served; TLS where it is not loopback. Empty: nowhere.
+    pub addresses: Vec<SocketAddr>,
+    /// A session ends after so long without use.
+    pub idle: Duration,
 }
 
 /// Named limits. Those of a session are in `session`; each is a setting of `[limits]`.

@@ -37,6 +37,8 @@ pub enum Shape {
     Hosts,
     /// `"address:port"` or a list.
     Addresses,
+    /// As `Addresses`, or `"off"`.
+    OffOrAddresses,
     /// A list of networks.
     Networks,
     /// `verify`, `pin:sha256/BASE64`, `opportunistic`, `off`.
@@ -75,6 +77,7 @@ impl Shape {
             Endpoints => r#"a server, such as "host:25", a table { host, tls, login }, or a list"#.into(),
             Hosts => r#"a server, such as "mail.example.com" or "192.0.2.1:25", or a list"#.into(),
             Addresses => r#"an address and port, such as "0.0.0.0:25" or "[::]:25", or a list"#.into(),
+            OffOrAddresses => r#"an address and port, such as "127.0.0.1:8080", a list, or "off""#.into(),
             Networks => r#"a list of networks, such as ["192.0.2.0/24"]"#.into(),
             Tls => r#""verify", "pin:sha256/BASE64", "opportunistic" or "off""#.into(),
             ReversePath => r#""<>" or an address"#.into(),
@@ -139,7 +142,7 @@ const fn later(key: &'static str, values: &'static [&'static str]) -> Row {
 }
 
 /// Sections: key prefix, heading in the file, a sentence.
-pub const SECTIONS: [(&str, &str, &str); 10] = [
+pub const SECTIONS: [(&str, &str, &str); 11] = [
     ("", "", "At the top of the file, before the first heading."),
     ("listener", "[[listener]]", "Where we listen: one block each."),
     ("tls", "[tls]", "Our certificate. Without it a self-signed one is made at the first start."),
@@ -156,6 +159,11 @@ pub const SECTIONS: [(&str, &str, &str); 10] = [
     ("domain", "[[domain]]", "A domain whose mail we take from strangers: one block each."),
     ("relay", "[relay]", "Mail that we take from our own users and machines."),
     ("queue", "[queue]", "Retries, expiry and bounces."),
+    (
+        "web",
+        "[web]",
+        "Administration pages, JSON API and metrics. With TLS and our certificate where the address is not loopback.",
+    ),
     ("limits", "[limits]", "Named limits. Those of a session have a reply each."),
     (
         "endpoint",
@@ -673,6 +681,20 @@ pub const TABLE: &[Row] = &[
         Value("100"),
         NewSessions,
         "Received fields in an arriving message; past it 554 5.4.6, a loop.",
+    ),
+    row(
+        "web.address",
+        OffOrAddresses,
+        Value(r#""127.0.0.1:8080""#),
+        Restart,
+        "Where the administration pages are served; \"off\": nowhere.",
+    ),
+    row(
+        "web.idle",
+        Time("1m", "7d"),
+        Value(r#""30m""#),
+        Live,
+        "An administrator who does nothing for so long is logged out.",
     ),
     later("attachments.part_over", &[r#""5 MB""#]),
     later("attachments.message_over", &[r#""20 MB""#]),

@@ -40,7 +40,7 @@ fn the_example_file_is_good() {
     assert!(matches!(settings.delegates["office"].auth[0].tls, TlsMode::Pin(_)));
     assert_eq!(settings.domains[0].recipients, [RecipientSource::Delegate("office".into())]);
     let said: Vec<String> = notices.iter().map(|n| n.key.clone()).collect();
-    assert_eq!(said, ["web"]);
+    assert_eq!(said, ["web.downloads", "web.public_url"]);
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn no_flag_at_all_still_starts() {
 #[test]
 fn flags_are_named_in_their_faults() {
     let of = |flags: Flags| {
-        let faults = flags.read(&World).unwrap_err();
+        let faults = flags.read("", &World).unwrap_err();
         faults.iter().map(|f| format!("{f}\n")).collect::<String>()
     };
     let delegate = Some("mail.example.com".to_owned());

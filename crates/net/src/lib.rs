@@ -8,6 +8,7 @@ pub mod clock;
 pub mod dial;
 pub mod listener;
 pub mod local;
+pub mod machine;
 mod own;
 pub mod proxy;
 pub mod server;

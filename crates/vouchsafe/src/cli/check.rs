@@ -1,7 +1,7 @@
 //! `check`: the settings' own faults, then what only this machine knows: certificate, data directory, and names that
 //! lead back to ourselves. Asks no server anything.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use vouchsafe_config::{Fault, Notice, Settings};
 use vouchsafe_core::Endpoint;
+use vouchsafe_gateway::examination::own_listener;
 
 use super::args::{Place, ServeArgs};
 use super::failure::Failure;
@@ -163,20 +164,6 @@ fn endpoints(settings: &Settings) -> Vec<(String, Endpoint)> {
     }
     all.push(("relay.next_hop".to_owned(), &settings.relay.next_hop));
     all.into_iter().flat_map(|(key, list)| list.iter().map(move |e| (key.clone(), e.clone()))).collect()
-}
-
-/// The listener of ours at this address.
-pub fn own_listener(settings: &Settings, address: SocketAddr) -> Option<&str> {
-    let hit = |a: &SocketAddr| {
-        a.port() == address.port()
-            && (a.ip() == address.ip() || (a.ip().is_unspecified() && is_ours(address.ip())))
-    };
-    settings.listeners.iter().find(|l| l.addresses.iter().any(hit)).map(|l| l.name.as_str())
-}
-
-/// Only an address of this machine can be bound; no packet leaves.
-fn is_ours(address: IpAddr) -> bool {
-    UdpSocket::bind((address, 0)).is_ok()
 }
 
 #[cfg(test)]

@@ -2,20 +2,20 @@
 //! What is asked is `vouchsafe_gateway::doctor`'s, what it means `vouchsafe_core::doctor`'s.
 
 use std::io::IsTerminal;
-use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use vouchsafe_config::Settings;
 use vouchsafe_core::doctor::Role;
-use vouchsafe_gateway::doctor::{Examination, PORTS, examine, made_up_local_part};
+use vouchsafe_gateway::doctor::{Examination, examine};
+use vouchsafe_gateway::examination::{Wanted, prepare};
 use vouchsafe_net::client::{Connector, Hello};
 use vouchsafe_net::dial::TcpDialer;
-use vouchsafe_smtp::Mailbox;
+use vouchsafe_smtp::{Mailbox, Secret};
 
 use super::args::{DoctorArgs, Place};
 use super::failure::Failure;
 use super::output::Output;
-use super::{apply, ask, check, password};
+use super::{apply, ask, password};
 
 /// Runs the command. Ends 0 if nothing has to be changed, else 1: the report says what.
 pub async fn run(place: &Place, args: DoctorArgs, out: &mut Output<'_>) -> Result<(), Failure> {
@@ -56,65 +56,26 @@ pub async fn run(place: &Place, args: DoctorArgs, out: &mut Output<'_>) -> Resul
 }
 
 async fn examination(settings: &Settings, args: &DoctorArgs) -> Result<Examination, Failure> {
-    let (host, ports, role) = target(args)?;
-    let known = args.known.as_deref().map(mailbox).transpose()?;
-    let of_login = args.login.as_deref().and_then(|name| Mailbox::parse(name, true).ok());
-    let domain = known.as_ref().or(of_login.as_ref()).map(Mailbox::domain_key);
-    let domain = domain.or_else(|| settings.domains.first().map(|domain| domain.name.clone()));
-    let made_up = domain.as_ref().map(|domain| mailbox(&format!("{}@{domain}", made_up_local_part())));
-    // Reserved for documentation (RFC 2606 §3): nobody's mail, and nobody's domain at home.
-    let foreign = match domain.as_deref() {
-        Some("example.org") => "postmaster@example.net",
-        _ => "postmaster@example.org",
+    let (server, role) = match (&args.host, &args.next_hop) {
+        (Some(text), _) => (text, Role::Delegate),
+        (None, Some(text)) => (text, Role::NextHop),
+        (None, None) => {
+            return Err(Failure::misused("no server was named", "give HOST, or --next-hop HOST"));
+        }
     };
-    let addresses: Vec<SocketAddr> =
-        tokio::net::lookup_host((host.as_str(), 0)).await.map(Iterator::collect).unwrap_or_default();
-    let ours = |port: u16| {
-        let mut at = addresses.iter().map(|address| SocketAddr::new(address.ip(), port));
-        at.any(|address| check::own_listener(settings, address).is_some())
-    };
-    Ok(Examination {
-        own_ports: ports.iter().copied().filter(|port| ours(*port)).collect(),
-        our_address: addresses.first().and_then(address_towards),
-        host,
-        ports,
+    let wanted = Wanted {
+        server: server.clone(),
         role,
         name: args.name.clone(),
-        known,
-        made_up: made_up.transpose()?,
-        foreign: mailbox(args.foreign.as_deref().unwrap_or(foreign))?,
-        login: None,
-    })
-}
-
-/// Host, ports and role.
-fn target(args: &DoctorArgs) -> Result<(String, Vec<u16>, Role), Failure> {
-    let parse = |text: &str| {
-        vouchsafe_config::parse_server(text)
-            .map_err(|what| Failure::misused(format!("{text}: {what}"), "give HOST or HOST:PORT"))
+        known: args.known.as_deref().map(mailbox).transpose()?,
+        foreign: args.foreign.as_deref().map(mailbox).transpose()?,
+        // Its domain is one of theirs; the password is asked for later.
+        login: args.login.as_ref().map(|name| (name.clone(), Secret::new(""))),
     };
-    match (&args.host, &args.next_hop) {
-        (Some(text), _) => {
-            let (host, port) = parse(text)?;
-            Ok((host, port.map_or(PORTS.to_vec(), |port| vec![port]), Role::Delegate))
-        }
-        (None, Some(text)) => {
-            let (host, port) = parse(text)?;
-            Ok((host, vec![port.unwrap_or(25)], Role::NextHop))
-        }
-        (None, None) => Err(Failure::misused("no server was named", "give HOST, or --next-hop HOST")),
-    }
+    prepare(settings, wanted).await.map_err(|why| Failure::misused(why, "give HOST or HOST:PORT"))
 }
 
 fn mailbox(text: &str) -> Result<Mailbox, Failure> {
     Mailbox::parse(text, true)
         .map_err(|bad| Failure::misused(format!("{text}: {}", bad.0), "give an address, user@domain"))
-}
-
-/// The address that this machine uses towards another one. No packet leaves.
-fn address_towards(server: &SocketAddr) -> Option<String> {
-    let any: SocketAddr = if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
-    let socket = UdpSocket::bind(any).ok()?;
-    socket.connect(SocketAddr::new(server.ip(), 25)).ok()?;
-    Some(socket.local_addr().ok()?.ip().to_string())
 }
