@@ -14,8 +14,15 @@ use vouchsafe_core::relay_probe::Standing;
 use vouchsafe_core::trial;
 use vouchsafe_smtp::{Mailbox, Secret};
 
+use crate::admin::accounts::AdminRow;
+use crate::admin::audit::Entry;
+use crate::admin::control::{Examined, SentTest};
+use crate::admin::sessions::Session;
+use crate::admin::tokens::TokenRow;
+use crate::admin::{self, Caller, Role};
 use crate::delegate::{Delegate, Tested, lock};
 use crate::gateway::Gateway;
+use crate::stored::{Draft, SettingRow, Version, Wish};
 use crate::trace::Line;
 
 /// Events that a report of trials sums up at most.
@@ -60,6 +67,44 @@ pub enum Request {
     TrialReport,
     /// The newest events whose ids or addresses contain `text`.
     History { text: String, limit: usize },
+    /// Every setting with its help, value and source, and the version of what the store holds.
+    SettingsShow,
+    /// What changes of the stored settings would mean.
+    SettingsDraft { changes: Vec<Wish> },
+    /// Changes the stored settings; in force at once.
+    SettingsChange { changes: Vec<Wish> },
+    /// Versions of the stored settings, the newest first.
+    SettingsHistory,
+    /// Makes the stored settings what they were in a version.
+    SettingsRollback { version: u64 },
+    /// Looks at a server and says what it means and what to set here.
+    Doctor { server: String, next_hop: bool, name: String, known: Option<String>, login: Option<String>, password: Option<String> },
+    /// Sends a message through our own listener for the Internet, and shows the dialogue.
+    TestMessage { sender: String, recipient: String },
+    /// Administrators.
+    AdminsList,
+    /// Adds one; without a password that of the mail account counts.
+    AdminAdd { name: String, password: Option<String>, role: Role },
+    /// Sets a password; their sessions end.
+    AdminPassword { name: String, password: String },
+    /// Sets a role.
+    AdminRole { name: String, role: Role },
+    /// Switches one-time codes off.
+    AdminCodesOff { name: String },
+    /// Removes one.
+    AdminRemove { name: String },
+    /// Sessions of the page.
+    SessionsList,
+    /// Ends one.
+    SessionEnd { id: String },
+    /// Tokens of the API.
+    TokensList,
+    /// Makes a token; told once.
+    TokenAdd { name: String, role: Role },
+    /// Removes a token.
+    TokenRemove { name: String },
+    /// Who did what: the newest entries that contain `text`.
+    AuditList { text: String, limit: usize },
     /// Live dialogues whose peer, session or text contain `text`; many responses, until the caller hangs up.
     Trace { text: String },
 }
@@ -91,6 +136,28 @@ pub enum Response {
     Trial { rows: Vec<trial::Row> },
     /// To `History`.
     History { events: Vec<HistoryEvent> },
+    /// To `SettingsShow`.
+    Settings { version: u64, rows: Vec<SettingRow> },
+    /// To `SettingsDraft`.
+    Draft(Draft),
+    /// To `SettingsHistory`.
+    Versions { versions: Vec<Version> },
+    /// To `SettingsChange` and `SettingsRollback`.
+    Version(Version),
+    /// To `Doctor`.
+    Examined(Examined),
+    /// To `TestMessage`.
+    Sent(SentTest),
+    /// To `AdminsList`.
+    Admins { admins: Vec<AdminRow> },
+    /// To `SessionsList`.
+    Sessions { sessions: Vec<Session> },
+    /// To `TokensList`.
+    Tokens { tokens: Vec<TokenRow> },
+    /// To `TokenAdd`.
+    Token { token: String },
+    /// To `AuditList`.
+    Audit { entries: Vec<Entry> },
     /// To `Trace`.
     Line(Line),
     /// Done, nothing to tell.
@@ -146,9 +213,38 @@ impl Control {
         Control { gateway }
     }
 
-    /// Carries a request out. `Trace` needs a running gateway's socket.
+    /// Carries a request out for whoever may open the control socket. `Trace` needs a running gateway's socket.
     pub async fn run(&self, request: Request) -> Response {
-        self.carry_out(request).await.unwrap_or_else(|why| Response::Refused { why })
+        self.run_as(&Caller::command_line(), request).await
+    }
+
+    /// Carries a request out if the caller may; what changes something goes into the audit log.
+    pub async fn run_as(&self, caller: &Caller, request: Request) -> Response {
+        if caller.role < request.needs() {
+            let why = format!("this needs the role {}; ask an administrator", request.needs().word());
+            return Response::Refused { why };
+        }
+        if request.is_test() && *caller != Caller::command_line() && !self.gateway.admins.may_test(self.gateway.clock.tick()) {
+            return Response::Refused { why: "too many tests in this minute; wait a little".to_owned() };
+        }
+        let sentence = request.sentence();
+        let response = self.carry_out(caller, request).await.unwrap_or_else(|why| Response::Refused { why });
+        if let Some(what) = sentence {
+            let outcome = match &response {
+                Response::Refused { why } => why.clone(),
+                _ => "done".to_owned(),
+            };
+            let entry = Entry { at: self.gateway.clock.now(), by: caller.name.clone(), what, outcome };
+            if let Err(fault) = self.gateway.admins.record(&entry).await {
+                tracing::error!(blame = "us", %fault, by = entry.by, what = entry.what, "not in the audit log");
+            }
+        }
+        response
+    }
+
+    /// The gateway behind the door: logins of the page, and numbers that cost nothing to read.
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
     }
 
     /// Live lines; those the caller wants are its to pick.
@@ -156,7 +252,7 @@ impl Control {
         self.gateway.trace.subscribe()
     }
 
-    async fn carry_out(&self, request: Request) -> Result<Response, String> {
+    async fn carry_out(&self, caller: &Caller, request: Request) -> Result<Response, String> {
         let gateway = &self.gateway;
         let mail = &gateway.stores.mail;
         Ok(match request {
@@ -216,6 +312,26 @@ impl Control {
             Request::History { text, limit } => {
                 Response::History { events: gateway.stores.history.search(text, limit).await.map_err(words)? }
             }
+            Request::SettingsShow
+            | Request::SettingsDraft { .. }
+            | Request::SettingsChange { .. }
+            | Request::SettingsHistory
+            | Request::SettingsRollback { .. } => admin::control::settings(gateway, caller, request).await?,
+            Request::Doctor { .. } | Request::TestMessage { .. } => {
+                admin::control::test(gateway, caller, request).await?
+            }
+            Request::AdminsList
+            | Request::AdminAdd { .. }
+            | Request::AdminPassword { .. }
+            | Request::AdminRole { .. }
+            | Request::AdminCodesOff { .. }
+            | Request::AdminRemove { .. }
+            | Request::SessionsList
+            | Request::SessionEnd { .. }
+            | Request::TokensList
+            | Request::TokenAdd { .. }
+            | Request::TokenRemove { .. }
+            | Request::AuditList { .. } => admin::control::people(gateway, request).await?,
             Request::Trace { .. } => {
                 return Err("trace needs a running gateway: start `vouchsafe serve`".to_owned());
             }

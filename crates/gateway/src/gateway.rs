@@ -13,11 +13,13 @@ use vouchsafe_net::client::{Connector, Hello};
 use vouchsafe_net::clock::SystemClock;
 use vouchsafe_net::stream::Dial;
 
+use crate::admin::Admins;
 use crate::aliases::AliasFile;
 use crate::delegate::{Delegates, Means, lock};
 use crate::delivery::{self, Deliverer};
 use crate::intake::Budget;
 use crate::lists::Lists;
+use crate::stored::Stored;
 use crate::tasks::Tasks;
 use crate::trace::Hub;
 use crate::users::Users;
@@ -67,6 +69,10 @@ pub struct Gateway {
     pub guard: Arc<Mutex<Guard>>,
     /// Local users.
     pub users: Users,
+    /// Administrators.
+    pub admins: Admins,
+    /// Settings that the store holds.
+    pub stored: Stored,
     /// Recipient lists.
     pub lists: Lists,
     /// What logins may send as beside their own addresses.
@@ -121,6 +127,8 @@ impl Gateway {
             trace: Arc::new(move |endpoint| sink.sink("delivery", &endpoint.to_string(), 'N')),
         });
         let users = Users::new(Arc::clone(&stores.settings));
+        let admins = Admins::new(Arc::clone(&stores.settings));
+        let stored = Stored::new(Arc::clone(&stores.settings));
         Arc::new(Gateway {
             settings,
             stores,
@@ -128,6 +136,8 @@ impl Gateway {
             delegates,
             guard,
             users,
+            admins,
+            stored,
             lists: Lists::default(),
             aliases: AliasFile::default(),
             deliverer,

@@ -2,18 +2,22 @@
 //!
 //! Invariant: stores are known by their ports alone; what is decided about mail is decided in `vouchsafe_core`.
 
+pub mod admin;
 pub mod aliases;
 pub mod control;
 pub mod control_socket;
 pub mod delegate;
 pub mod delivery;
 pub mod doctor;
+pub mod examination;
 pub mod gateway;
 mod housekeeping;
 pub mod intake;
 pub mod lists;
+pub mod passwords;
 pub mod reception;
 pub mod sources;
+pub mod stored;
 pub mod supervisor;
 pub mod tasks;
 pub mod trace;

@@ -254,6 +254,7 @@ pub async fn log_in(gateway: &Gateway, attempt: Attempt) -> Result<String, Refus
             Verdict::Accept(_) => true,
             Verdict::Reject { .. } => false,
             Verdict::Unavailable { cause, .. } => return Err(Refusal::Unavailable(cause)),
+            Verdict::PassOn { tell, .. } => return Err(Refusal::Unavailable(tell.to_string())),
         }
     } else {
         let hash = found.as_ref().and_then(|record| record.password_hash.clone());

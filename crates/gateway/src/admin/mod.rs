@@ -5,16 +5,21 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod control;
+pub mod rights;
 pub mod sessions;
 pub mod throttle;
 pub mod tokens;
 pub mod totp;
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use vouchsafe_core::ports::{SettingsStore, StoreFault};
+use vouchsafe_smtp::Tick;
 
+use crate::delegate::lock;
 use crate::passwords::Passwords;
 
 /// What somebody may do; each may do what those before it may.
@@ -72,7 +77,11 @@ pub struct Admins {
     throttle: Mutex<throttle::Throttle>,
     /// The digest of the one-time password, while there is no account.
     first: Mutex<Option<[u8; 32]>>,
+    tests: Mutex<VecDeque<Tick>>,
 }
+
+/// Tests that the page may start in a minute: each reaches another server.
+const TESTS: usize = 10;
 
 impl Admins {
     /// Over the given store.
@@ -83,12 +92,26 @@ impl Admins {
             passwords: Passwords::default(),
             throttle: Mutex::default(),
             first: Mutex::default(),
+            tests: Mutex::default(),
         }
     }
 
     /// Their sessions.
     pub fn sessions(&self) -> &sessions::Sessions {
         &self.sessions
+    }
+
+    /// Takes one of the tests of this minute; false: they are used up.
+    pub fn may_test(&self, now: Tick) -> bool {
+        let mut tests = lock(&self.tests);
+        while tests.front().is_some_and(|first| now.0.saturating_sub(first.0) > 60_000_000) {
+            tests.pop_front();
+        }
+        if tests.len() >= TESTS {
+            return false;
+        }
+        tests.push_back(now);
+        true
     }
 
     async fn load<T: DeserializeOwned>(&self, kind: &'static str) -> Result<Vec<(String, T)>, StoreFault> {
