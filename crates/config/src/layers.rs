@@ -150,12 +150,19 @@ pub fn edit(stored: &str, change: &Change) -> Result<String, Fault> {
         what: what.to_owned(),
         advice: advice.to_owned(),
     };
-    let mut document: DocumentMut =
-        stored.parse().map_err(|_| fault("cannot be stored", "the stored settings are damaged; roll them back"))?;
+    let mut document: DocumentMut = stored
+        .parse()
+        .map_err(|_| fault("cannot be stored", "the stored settings are damaged; roll them back"))?;
     let Some((block, path)) = split(&change.key) else {
         return Err(fault("is not a setting", "`vouchsafe settings show` lists the keys"));
     };
     let row_key = row_key(block, &path);
+    if row_key == "data_dir" {
+        return Err(fault(
+            "cannot be stored",
+            "it says where the store is: set it in the file or with --data-dir",
+        ));
+    }
     match &change.value {
         Some(value) => {
             if table::find(&row_key).is_none() {
@@ -167,7 +174,8 @@ pub fn edit(stored: &str, change: &Change) -> Result<String, Fault> {
                 .map_err(|_| fault("is not TOML", "put text in quotes, a list in [ ], a table in { }"))?;
             let mut at = open(&mut document, block)
                 .ok_or_else(|| fault("cannot be stored", "the store holds something else in its place"))?;
-            let (last, above) = path.split_last().ok_or_else(|| fault("names a whole block", "name a key of it"))?;
+            let (last, above) =
+                path.split_last().ok_or_else(|| fault("names a whole block", "name a key of it"))?;
             for key in above {
                 let next = at.entry(key).or_insert_with(|| Item::Table(dotted()));
                 at = next
@@ -325,8 +333,12 @@ mod tests {
 
     #[test]
     fn faults_of_the_store_have_no_line() {
-        let faults = Layers { file: LISTENER, stored: "[queue]\nexpire = 7\n", base: "" }.read(&Nobody).unwrap_err();
-        assert_eq!(faults[0].to_string(), "queue.expire = 7: is a number without a unit; write \"7s\" or \"7m\"");
+        let faults =
+            Layers { file: LISTENER, stored: "[queue]\nexpire = 7\n", base: "" }.read(&Nobody).unwrap_err();
+        assert_eq!(
+            faults[0].to_string(),
+            "queue.expire = 7: is a number without a unit; write \"7s\" or \"7m\""
+        );
     }
 
     #[test]

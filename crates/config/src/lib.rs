@@ -48,6 +48,16 @@ pub struct Reading {
     pub shown: Vec<Shown>,
 }
 
+/// The data directory that a settings file names, whatever else is wrong with it: the store must be known before what it
+/// holds.
+pub fn data_dir(text: &str) -> std::path::PathBuf {
+    let given = tree::parse(text).ok().and_then(|root| match root.get("data_dir") {
+        Some(tree::Node { value: tree::Value::Text(dir), .. }) => Some(dir.into()),
+        _ => None,
+    });
+    given.unwrap_or_else(|| "./vouchsafe-data".into())
+}
+
 /// Reads `host` or `host:port`, as the settings take it; an address is given without brackets. `Err` says what is wrong.
 pub fn parse_server(text: &str) -> Result<(String, Option<u16>), String> {
     endpoint::host(text).map(|host| (host.name, host.port)).map_err(|bad| bad.what)

@@ -78,7 +78,14 @@ pub enum Request {
     /// Makes the stored settings what they were in a version.
     SettingsRollback { version: u64 },
     /// Looks at a server and says what it means and what to set here.
-    Doctor { server: String, next_hop: bool, name: String, known: Option<String>, login: Option<String>, password: Option<String> },
+    Doctor {
+        server: String,
+        next_hop: bool,
+        name: String,
+        known: Option<String>,
+        login: Option<String>,
+        password: Option<String>,
+    },
     /// Sends a message through our own listener for the Internet, and shows the dialogue.
     TestMessage { sender: String, recipient: String },
     /// Administrators.
@@ -224,7 +231,10 @@ impl Control {
             let why = format!("this needs the role {}; ask an administrator", request.needs().word());
             return Response::Refused { why };
         }
-        if request.is_test() && *caller != Caller::command_line() && !self.gateway.admins.may_test(self.gateway.clock.tick()) {
+        if request.is_test()
+            && *caller != Caller::command_line()
+            && !self.gateway.admins.may_test(self.gateway.clock.tick())
+        {
             return Response::Refused { why: "too many tests in this minute; wait a little".to_owned() };
         }
         let sentence = request.sentence();

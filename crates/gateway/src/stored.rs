@@ -162,7 +162,9 @@ impl Stored {
         let wanted = match history.iter().find(|version| version.number == number) {
             Some(version) => version.toml.clone(),
             None if number == 0 => String::new(),
-            None => return Err(vec![format!("no version {number}; `vouchsafe settings history` lists them")]),
+            None => {
+                return Err(vec![format!("no version {number}; `vouchsafe settings history` lists them")]);
+            }
         };
         let door = self.door()?;
         let after = door.read(&wanted)?;
@@ -233,7 +235,8 @@ pub fn toml_of_record(text: &str) -> Result<String, StoreFault> {
 }
 
 fn read(key: &str, text: &str) -> Result<Version, StoreFault> {
-    serde_json::from_str(text).map_err(|fault| StoreFault::Corrupt(format!("settings, version {key}: {fault}")))
+    serde_json::from_str(text)
+        .map_err(|fault| StoreFault::Corrupt(format!("settings, version {key}: {fault}")))
 }
 
 fn fault(fault: StoreFault) -> Vec<String> {
@@ -274,7 +277,9 @@ fn rows(shown: &[Shown]) -> Vec<SettingRow> {
             continue;
         }
         let mut blocks: Vec<&str> = match heading.contains("[[") || heading.contains("NAME") {
-            true => shown.iter().filter(|s| section_of(&s.block) == section).map(|s| s.block.as_str()).collect(),
+            true => {
+                shown.iter().filter(|s| section_of(&s.block) == section).map(|s| s.block.as_str()).collect()
+            }
             false => vec![section],
         };
         blocks.dedup();

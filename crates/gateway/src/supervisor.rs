@@ -112,6 +112,11 @@ impl Supervisor {
         Ok(())
     }
 
+    /// TLS with our certificate as it is now.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::clone(&self.acceptor.load())
+    }
+
     /// Ends everything in order; true if all came to an end in time.
     pub async fn stop(&self) -> bool {
         self.gateway.tasks.stop();

@@ -6,6 +6,7 @@ pub mod certificate;
 pub mod client;
 pub mod clock;
 pub mod dial;
+pub mod http;
 pub mod listener;
 pub mod local;
 pub mod machine;

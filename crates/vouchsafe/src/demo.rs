@@ -89,7 +89,7 @@ async fn gateway(dir: &Path, delegate: SocketAddr, next_hop: SocketAddr) -> Resu
         domains: vec!["example.com".to_owned()],
     };
     let reading = flags
-        .read(&Machine)
+        .read("", &Machine)
         .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let mut settings = reading.settings;
     settings.hostname = "gateway.example".to_owned();

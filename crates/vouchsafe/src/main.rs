@@ -5,6 +5,7 @@ mod demo;
 mod door;
 mod lookup;
 mod serve;
+mod web;
 
 use std::process::ExitCode;
 use std::time::Duration;

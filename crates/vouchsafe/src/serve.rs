@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
-use vouchsafe_config::{Flags, Log, LogFormat, Reading};
+use vouchsafe_config::{Flags, Log, LogFormat, Reading, Settings};
 use vouchsafe_gateway::gateway::{Gateway, Stores};
+use vouchsafe_gateway::stored::SettingsDoor;
 use vouchsafe_gateway::supervisor::Supervisor;
 use vouchsafe_net::clock::SystemClock;
 use vouchsafe_net::dial::TcpDialer;
@@ -15,6 +16,7 @@ use vouchsafe_store::disk::RealDisk;
 use vouchsafe_store::sqlite::{Options, SqliteStore};
 
 use crate::cli::load;
+use crate::web;
 
 /// How often the settings file is looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -29,6 +31,11 @@ pub struct Source {
 }
 
 impl Source {
+    /// Reads and checks the settings over this stored text. Faults are lines for the administrator.
+    pub fn read_over(&self, stored: &str) -> Result<Reading, Vec<String>> {
+        load::read_over(self, stored).map_err(|unread| unread.lines(self))
+    }
+
     /// Reads and checks the settings. Faults are lines for the administrator.
     pub fn read(&self) -> Result<Reading, Vec<String>> {
         load::read(self).map_err(|unread| unread.lines(self))
@@ -65,12 +72,20 @@ pub async fn run(source: Source) -> Result<(), String> {
     let stores = open_stores(&settings.data_dir, settings.limits.free_space)?;
     let socket = settings.data_dir.join("control.sock");
     let gateway = Gateway::new(settings, stores, Arc::new(TcpDialer::new()), Arc::new(SystemClock::new()));
-    let supervisor = Supervisor::new(gateway)?;
+    let supervisor = Arc::new(Supervisor::new(Arc::clone(&gateway))?);
+    let door = Door { source: source.clone(), supervisor: Some(Arc::clone(&supervisor)) };
+    gateway.stored.set_door(Arc::new(door));
     let stopping = |fault: std::io::Error| format!("signals: {fault}");
     let mut hangup = signal(SignalKind::hangup()).map_err(stopping)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(stopping)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(stopping)?;
     supervisor.start(Some(&socket)).await?;
+    for address in web::start(&gateway, &supervisor).await? {
+        eprintln!("vouchsafe: administration page: {address}");
+    }
+    if let Some(password) = first_password(&gateway).await? {
+        eprintln!("vouchsafe: there is no administrator yet; one-time password for the page: {password}");
+    }
     tracing::info!("ready");
     loop {
         tokio::select! {
@@ -97,6 +112,32 @@ pub async fn run(source: Source) -> Result<(), String> {
     let _ = std::fs::remove_file(&socket);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The one-time password of the first run; none where there is an administrator or no page.
+async fn first_password(gateway: &Gateway) -> Result<Option<String>, String> {
+    if gateway.settings.load().web.addresses.is_empty() {
+        return Ok(None);
+    }
+    gateway.admins.first_password().await.map_err(|fault| fault.to_string())
+}
+
+/// The way from stored settings to settings in force.
+pub struct Door {
+    /// The file or the flags.
+    pub source: Source,
+    /// `None` where no gateway runs: then the next start applies them.
+    pub supervisor: Option<Arc<Supervisor>>,
+}
+
+impl SettingsDoor for Door {
+    fn read(&self, stored: &str) -> Result<Reading, Vec<String>> {
+        self.source.read_over(stored)
+    }
+
+    fn apply(&self, settings: Settings) -> Result<(), String> {
+        self.supervisor.as_ref().map_or(Ok(()), |supervisor| supervisor.reload(settings))
+    }
 }
 
 /// A bad file keeps the old settings and logs every fault.

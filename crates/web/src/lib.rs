@@ -1,1 +1,82 @@
-//! x
+//! Administration pages: server-rendered, for reading without JavaScript, over `vouchsafe_gateway::control` alone.
+//!
+//! A handler parses, asks control, shows; it decides nothing about mail. Nothing is fetched from elsewhere, nothing from
+//! mail reaches a page unescaped. Proof: `tests/pages.rs`.
+
+mod forms;
+mod guard;
+mod page;
+mod sections;
+mod session;
+
+pub use session::From;
+
+use std::convert::Infallible;
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::{Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::future::RouteFuture;
+use axum::routing::get;
+use axum::{BoxError, Router};
+use vouchsafe_gateway::control::Control;
+
+/// What handlers share.
+#[derive(Clone)]
+pub(crate) struct Web {
+    pub control: Control,
+}
+
+/// All pages, behind the checks that each request passes.
+pub fn router(control: Control) -> Router {
+    let web = Web { control };
+    Router::new()
+        .route("/style.css", get(style))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .merge(session::routes())
+        .merge(sections::routes())
+        .fallback(page::not_found)
+        .layer(axum::middleware::from_fn(guard::check))
+        .layer(axum::extract::DefaultBodyLimit::max(guard::BODY))
+        .with_state(web)
+}
+
+/// The router as a server calls it; `from` reads what the server laid into a request's extensions about its sender.
+pub fn service<T>(router: Router, from: fn(&T) -> From) -> Pages<T> {
+    Pages { router, from }
+}
+
+/// What [`service`] makes.
+pub struct Pages<T> {
+    router: Router,
+    from: fn(&T) -> From,
+}
+
+impl<T> Clone for Pages<T> {
+    fn clone(&self) -> Pages<T> {
+        Pages { router: self.router.clone(), from: self.from }
+    }
+}
+
+impl<T, B> hyper::service::Service<Request<B>> for Pages<T>
+where
+    T: Send + Sync + 'static,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = RouteFuture<Infallible>;
+
+    fn call(&self, mut request: Request<B>) -> Self::Future {
+        let known = request.extensions().get::<T>().map(self.from);
+        let from = known.unwrap_or(From { client: None, tls: false });
+        request.extensions_mut().insert(from);
+        tower_service::Service::call(&mut self.router.clone(), request.map(Body::new))
+    }
+}
+
+async fn style() -> impl IntoResponse {
+    let kind = [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "max-age=3600")];
+    (StatusCode::OK, kind, include_str!("../assets/style.css"))
+}

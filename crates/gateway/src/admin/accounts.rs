@@ -128,7 +128,9 @@ impl Admins {
         check_name(name)?;
         let name = name.to_lowercase();
         if self.find(&name).await.map_err(words)?.is_some() {
-            return Err(format!("administrator {name} is there; `vouchsafe admin password {name}` changes it"));
+            return Err(format!(
+                "administrator {name} is there; `vouchsafe admin password {name}` changes it"
+            ));
         }
         let password_hash = match password {
             Some(password) => Some(self.hash(password).await?),
@@ -189,7 +191,9 @@ impl Admins {
 
     async fn hash(&self, password: String) -> Result<String, String> {
         if password.chars().count() < SHORTEST {
-            return Err(format!("the password is shorter than {SHORTEST} letters; a few words are easy to keep"));
+            return Err(format!(
+                "the password is shorter than {SHORTEST} letters; a few words are easy to keep"
+            ));
         }
         if password.len() > LONGEST {
             return Err(format!("the password is longer than {LONGEST} octets; choose a shorter one"));

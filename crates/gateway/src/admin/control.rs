@@ -10,8 +10,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use vouchsafe_config::ListenerKind;
 use vouchsafe_core::doctor::{Grade, Role as Server};
-use vouchsafe_core::ports::{BodyReader, BoxFuture, Clock, StoreFault};
 use vouchsafe_core::endpoint::Tell;
+use vouchsafe_core::ports::{BodyReader, BoxFuture, Clock, StoreFault};
 use vouchsafe_core::{Endpoint, TlsMode};
 use vouchsafe_net::client::{Connection, Fault, Hello, Timeouts, TraceSink};
 use vouchsafe_smtp::{BodyKind, MailFrom, Mailbox, RcptTo, ReversePath, Secret};
@@ -76,9 +76,7 @@ pub(crate) async fn settings(
         Request::SettingsChange { changes } => {
             Response::Version(stored.change(&changes, &caller.name, now).await.map_err(lines)?)
         }
-        Request::SettingsHistory => {
-            Response::Versions { versions: stored.history().await.map_err(words)? }
-        }
+        Request::SettingsHistory => Response::Versions { versions: stored.history().await.map_err(words)? },
         Request::SettingsRollback { version } => {
             Response::Version(stored.roll_back(version, &caller.name, now).await.map_err(lines)?)
         }
@@ -150,7 +148,9 @@ pub(crate) async fn test(gateway: &Gateway, caller: &Caller, request: Request) -
             let examination = prepare(&settings, wanted).await?;
             let odd = examination.ports.iter().find(|port| !PORTS.contains(port));
             if let (Some(port), true) = (odd, *caller != Caller::command_line()) {
-                return Err(format!("port {port} is no port of a mail server; use `vouchsafe doctor` for it"));
+                return Err(format!(
+                    "port {port} is no port of a mail server; use `vouchsafe doctor` for it"
+                ));
             }
             let hello = Hello { name: settings.hostname.clone(), token: None };
             let report = examine(&gateway.connector, &hello, examination, &mut |_| {}).await;

@@ -8,12 +8,24 @@ impl Request {
     pub fn needs(&self) -> Role {
         use Request::*;
         match self {
-            Status | QueueList { .. } | QueueShow { .. } | UsersList | VerdictsList { .. } | GuardList
-            | History { .. } | Trace { .. } => Role::ReadOnly,
-            QueueAct { .. } | UserAdd { .. } | UserPassword { .. } | UserRemove { .. } | VerdictsExport { .. }
-            | VerdictsFlush { .. } | GuardLift { .. } | AuditList { .. } | SettingsShow | SettingsHistory => {
-                Role::Operator
-            }
+            Status
+            | QueueList { .. }
+            | QueueShow { .. }
+            | UsersList
+            | VerdictsList { .. }
+            | GuardList
+            | History { .. }
+            | Trace { .. } => Role::ReadOnly,
+            QueueAct { .. }
+            | UserAdd { .. }
+            | UserPassword { .. }
+            | UserRemove { .. }
+            | VerdictsExport { .. }
+            | VerdictsFlush { .. }
+            | GuardLift { .. }
+            | AuditList { .. }
+            | SettingsShow
+            | SettingsHistory => Role::Operator,
             _ => Role::Admin,
         }
     }
@@ -28,9 +40,21 @@ impl Request {
     pub fn sentence(&self) -> Option<String> {
         use Request::*;
         Some(match self {
-            Status | QueueList { .. } | QueueShow { .. } | UsersList | VerdictsList { .. } | GuardList
-            | History { .. } | Trace { .. } | AuditList { .. } | SettingsShow | SettingsHistory
-            | SettingsDraft { .. } | AdminsList | SessionsList | TokensList => return None,
+            Status
+            | QueueList { .. }
+            | QueueShow { .. }
+            | UsersList
+            | VerdictsList { .. }
+            | GuardList
+            | History { .. }
+            | Trace { .. }
+            | AuditList { .. }
+            | SettingsShow
+            | SettingsHistory
+            | SettingsDraft { .. }
+            | AdminsList
+            | SessionsList
+            | TokensList => return None,
             QueueAct { filter, action } => {
                 let what = match (&filter.message, &filter.address) {
                     (Some(message), _) => format!("message {message}"),

@@ -24,7 +24,9 @@ pub struct Throttle {
 impl Throttle {
     /// How long this key has to wait yet; zero: it may try.
     pub fn wait(&self, key: &str, now: Tick) -> Duration {
-        self.counts.get(key).map_or(Duration::ZERO, |(_, until)| Duration::from_micros(until.0.saturating_sub(now.0)))
+        self.counts
+            .get(key)
+            .map_or(Duration::ZERO, |(_, until)| Duration::from_micros(until.0.saturating_sub(now.0)))
     }
 
     /// A wrong one.

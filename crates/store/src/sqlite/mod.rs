@@ -488,3 +488,23 @@ impl GuardStore for SqliteStore {
         self.request(|answer| Request::Set(Setting::SaveCounters(counters, now), answer))
     }
 }
+
+/// The newest record of a kind in a data directory, whoever runs on it; `None` where there is none yet.
+pub fn peek_record(dir: &Path, kind: &str) -> Result<Option<String>, StoreFault> {
+    let path = dir.join("queue.db");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let read = || {
+        let connection = schema::connect_to_read(&path)?;
+        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if version < RECORDS_SINCE {
+            return Ok(None);
+        }
+        Ok(records::load(&connection, kind, 1)?.into_iter().next().map(|(_, text)| text))
+    };
+    read().map_err(|error: rusqlite::Error| tables::fault_of(&error))
+}
+
+/// The version of `queue.db` that brought records.
+const RECORDS_SINCE: i64 = 3;

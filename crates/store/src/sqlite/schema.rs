@@ -9,8 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::OpenFault;
 
 /// Migrations of `queue.db`; the n-th makes version n. A change is a new file, never an edit.
-pub const QUEUE: &[&str] =
-    &[
+pub const QUEUE: &[&str] = &[
     include_str!("migrations/queue_0001.sql"),
     include_str!("migrations/queue_0002.sql"),
     include_str!("migrations/queue_0003.sql"),

@@ -48,6 +48,9 @@ pub enum Command {
     /// Local users.
     #[command(subcommand)]
     Users(UsersCommand),
+    /// Administrators of the web page.
+    #[command(subcommand)]
+    Admin(AdminCommand),
     /// Recipient lists in files (list:FILE).
     #[command(subcommand)]
     Recipients(RecipientsCommand),
@@ -116,6 +119,25 @@ pub enum SettingsCommand {
     },
     /// Explain every setting.
     Reference,
+    /// Set a setting in the store, at once in force. What stands in the settings file wins and cannot be set here.
+    Set {
+        /// As `settings show` prints it: queue.expire, delegate.office.host, domain[example.com].next_hop.
+        key: String,
+        /// TOML; quotes around plain text may be left out.
+        value: String,
+    },
+    /// Take a setting out of the store again.
+    Unset {
+        /// As `settings show` prints it; a block such as domain[example.com] goes as a whole.
+        key: String,
+    },
+    /// What was set, when, by whom: newest first.
+    History,
+    /// Make the stored settings what they were in a version; 0: nothing stored.
+    Rollback {
+        /// Its number in `settings history`.
+        version: u64,
+    },
 }
 
 /// `queue`
@@ -188,6 +210,39 @@ pub enum UsersCommand {
         name: String,
     },
     /// Remove a user.
+    Remove {
+        /// Login name.
+        name: String,
+    },
+}
+
+/// `admin`
+#[derive(Debug, Subcommand)]
+pub enum AdminCommand {
+    /// Add an administrator; the password is asked for, or read from standard input.
+    Add {
+        /// Login name.
+        name: String,
+        /// read-only, operator or admin.
+        #[arg(long, default_value = "admin")]
+        role: String,
+        /// No password of its own: that of the mail account of this name counts.
+        #[arg(long)]
+        by_mail: bool,
+    },
+    /// List the administrators.
+    List,
+    /// Change a password; sessions of that administrator end.
+    Password {
+        /// Login name.
+        name: String,
+    },
+    /// Switch one-time codes off, for somebody who has lost the telephone.
+    CodesOff {
+        /// Login name.
+        name: String,
+    },
+    /// Remove an administrator.
     Remove {
         /// Login name.
         name: String,

@@ -1,7 +1,7 @@
 //! `check`: the settings' own faults, then what only this machine knows: certificate, data directory, and names that
 //! lead back to ourselves. Asks no server anything.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::sync::mpsc;
 use std::thread;

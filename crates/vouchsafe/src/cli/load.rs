@@ -1,8 +1,10 @@
 //! Settings for a command: the file, or the flags; secrets and names from the system.
 
 use std::io;
+use std::path::{Path, PathBuf};
 
-use vouchsafe_config::{Fault, Flags, Reading};
+use vouchsafe_config::{Fault, Flags, Layers, Reading};
+use vouchsafe_gateway::stored;
 
 use super::args::{Place, ServeArgs};
 use super::failure::Failure;
@@ -43,18 +45,41 @@ pub fn source(place: &Place, flags: &ServeArgs) -> Source {
     }
 }
 
-/// Reads the file if one is named, else the flags.
+/// Reads the file if one is named, else the flags, over what the store of their data directory holds.
 pub fn read(source: &Source) -> Result<Reading, Unread> {
+    let dir = data_dir(source)?;
+    let stored = vouchsafe_store::sqlite::peek_record(&dir, stored::KIND)
+        .and_then(|record| record.map_or(Ok(String::new()), |text| stored::toml_of_record(&text)))
+        .map_err(|fault| Unread::File(format!("{}: the stored settings: {fault}", dir.display())))?;
+    read_over(source, &stored)
+}
+
+/// As [`read`], over this stored text.
+pub fn read_over(source: &Source, stored: &str) -> Result<Reading, Unread> {
     let Some(path) = &source.file else {
-        return source.flags.read(&Machine).map_err(Unread::Faults);
+        return source.flags.read(stored, &Machine).map_err(Unread::Faults);
     };
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| Unread::File(format!("{} cannot be read: {}", path.display(), plain(&e))))?;
-    let mut reading = vouchsafe_config::read(&text, &Machine).map_err(Unread::Faults)?;
+    let text = text_of(path)?;
+    let layers = Layers { file: &text, stored, base: "" };
+    let mut reading = layers.read(&Machine).map_err(Unread::Faults)?;
     if let Some(dir) = &source.flags.data_dir {
         reading.settings.data_dir.clone_from(dir);
     }
     Ok(reading)
+}
+
+/// Where the store is: that must be known before what it holds.
+pub fn data_dir(source: &Source) -> Result<PathBuf, Unread> {
+    if let Some(dir) = &source.flags.data_dir {
+        return Ok(dir.clone());
+    }
+    let text = source.file.as_deref().map(text_of).transpose()?;
+    Ok(vouchsafe_config::data_dir(&text.unwrap_or_default()))
+}
+
+fn text_of(path: &Path) -> Result<String, Unread> {
+    std::fs::read_to_string(path)
+        .map_err(|e| Unread::File(format!("{} cannot be read: {}", path.display(), plain(&e))))
 }
 
 /// As [`read`]; faults go to standard error, one a line.

@@ -1,6 +1,7 @@
 //! The command line. A command parses, asks `vouchsafe_gateway::control`, and shows the answer; it decides nothing
 //! about mail. `serve` and `demo` stand beside this folder.
 
+pub mod admin;
 pub mod apply;
 pub mod args;
 pub mod ask;
@@ -19,6 +20,7 @@ pub mod queue;
 pub mod recipients;
 pub mod settings;
 pub mod status;
+pub mod stored;
 pub mod trace;
 pub mod trial;
 pub mod users;
@@ -48,10 +50,11 @@ pub async fn carry_out(cli: args::Cli) -> Result<Option<Run>, Failure> {
         Command::Serve(flags) => return Ok(Some(Run::Serve(load::source(&place, &flags)))),
         Command::Demo(demo) => return Ok(Some(Run::Demo(demo))),
         Command::Check(flags) => check::run(&place, &flags, out)?,
-        Command::Settings(command) => settings::run(&place, &command, out)?,
+        Command::Settings(command) => settings::run(&place, &command, out).await?,
         Command::Queue(command) => queue::run(&place, command, out).await?,
         Command::Users(command) => users::run(&place, command, out).await?,
         Command::Delegate(command) => delegate::run(&place, command, out).await?,
+        Command::Admin(command) => admin::run(&place, command, out).await?,
         Command::Recipients(command) => recipients::run(command, out)?,
         Command::Doctor(args) => doctor::run(&place, args, out).await?,
         Command::Guard(command) => guard::run(&place, command, out).await?,

@@ -1,15 +1,17 @@
-//! `settings show | export | reference`. Secrets stand in the settings by reference, so nothing here needs masking.
+//! `settings show | export | reference | set | unset | history | rollback`. Secrets stand in the settings by reference, so nothing here needs masking.
 
 use serde_json::{Value, json};
 use vouchsafe_config::{Shown, export, reference_markdown};
+use vouchsafe_gateway::control::Request;
+use vouchsafe_gateway::stored::Wish;
 
 use super::args::{Place, SettingsCommand};
 use super::failure::Failure;
-use super::load;
 use super::output::{Output, cell, table};
+use super::{load, stored};
 
 /// Runs the command.
-pub fn run(place: &Place, command: &SettingsCommand, out: &mut Output<'_>) -> Result<(), Failure> {
+pub async fn run(place: &Place, command: &SettingsCommand, out: &mut Output<'_>) -> Result<(), Failure> {
     match command {
         SettingsCommand::Show { changed, flags } => {
             let shown = in_force(place, load::settings(place, flags)?.shown);
@@ -19,6 +21,18 @@ pub fn run(place: &Place, command: &SettingsCommand, out: &mut Output<'_>) -> Re
         SettingsCommand::Export { flags } => {
             let shown = in_force(place, load::settings(place, flags)?.shown);
             out.give(|| export(&shown), || json!({ "toml": export(&shown) }))?;
+        }
+        SettingsCommand::Set { key, value } => {
+            let wish = Wish { key: key.clone(), value: Some(value.clone()) };
+            stored::run(place, Request::SettingsChange { changes: vec![wish] }, out).await?;
+        }
+        SettingsCommand::Unset { key } => {
+            let wish = Wish { key: key.clone(), value: None };
+            stored::run(place, Request::SettingsChange { changes: vec![wish] }, out).await?;
+        }
+        SettingsCommand::History => stored::run(place, Request::SettingsHistory, out).await?,
+        SettingsCommand::Rollback { version } => {
+            stored::run(place, Request::SettingsRollback { version: *version }, out).await?;
         }
         SettingsCommand::Reference => {
             out.give(reference_markdown, || json!({ "markdown": reference_markdown() }))?;
@@ -40,10 +54,11 @@ fn in_force(place: &Place, mut shown: Vec<Shown>) -> Vec<Shown> {
 
 fn text(shown: &[&Shown]) -> String {
     let row = |s: &&Shown| {
-        let from = match (s.default, s.line) {
-            (_, Some(line)) => format!("line {line}"),
-            (true, None) => "default".to_owned(),
-            (false, None) => "flag".to_owned(),
+        let from = match (s.stored, s.default, s.line) {
+            (true, ..) => "stored".to_owned(),
+            (_, _, Some(line)) => format!("line {line}"),
+            (_, true, None) => "default".to_owned(),
+            (_, false, None) => "flag".to_owned(),
         };
         vec![s.path.clone(), from, cell(&s.value, 200)]
     };
@@ -51,7 +66,7 @@ fn text(shown: &[&Shown]) -> String {
 }
 
 fn to_json(shown: &[&Shown]) -> Value {
-    let of = |s: &&Shown| json!({ "key": s.path, "value": s.value, "default": s.default, "line": s.line });
+    let of = |s: &&Shown| json!({ "key": s.path, "value": s.value, "default": s.default, "line": s.line, "stored": s.stored });
     Value::Array(shown.iter().map(of).collect())
 }
 
@@ -63,7 +78,8 @@ mod tests {
     fn said(command: &SettingsCommand, json: bool) -> String {
         let place = Place { config: None, data_dir: Some("/var/lib/x".into()) };
         let mut said = Vec::new();
-        run(&place, command, &mut Output { json, to: &mut said }).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(run(&place, command, &mut Output { json, to: &mut said })).unwrap();
         String::from_utf8(said).unwrap()
     }
 
@@ -89,7 +105,7 @@ mod tests {
         let expire = all.as_array().unwrap().iter().find(|s| s["key"] == "queue.expire").unwrap();
         assert_eq!(
             *expire,
-            json!({ "key": "queue.expire", "value": "\"5d\"", "default": true, "line": null })
+            json!({ "key": "queue.expire", "value": "\"5d\"", "default": true, "line": null, "stored": false })
         );
     }
 

@@ -1,0 +1,140 @@
+//! Delegates: tests, doctor, remembered verdicts, what the guard holds against whom.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use vouchsafe_gateway::admin::control::{Examined, SentTest};
+use vouchsafe_gateway::control::{Request, Response as Answer, Status};
+use vouchsafe_gateway::delegate::Tested;
+
+use crate::Web;
+use crate::forms::{Form, field};
+use crate::page::{Page, refused, show};
+use crate::session::Viewer;
+
+/// Verdicts shown.
+const ROWS: usize = 200;
+
+pub(crate) fn routes() -> Router<Web> {
+    Router::new()
+        .route("/delegates", get(list))
+        .route("/delegates/test", post(test))
+        .route("/delegates/flush", post(flush))
+        .route("/delegates/lift", post(lift))
+}
+
+#[derive(Template)]
+#[template(path = "delegates.html")]
+struct Delegates {
+    page: Page,
+    status: Status,
+    text: String,
+    verdicts: Vec<(String, String, String)>,
+    guard: Vec<String>,
+    tested: Option<Tested>,
+    examined: Option<Examined>,
+    sent: Option<SentTest>,
+}
+
+async fn list(
+    viewer: Viewer,
+    State(web): State<Web>,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> Response {
+    let text = query.get("text").map_or("", |text| text.trim()).to_owned();
+    page(&web, viewer, text, None).await
+}
+
+/// The page, with the outcome of a test if there is one.
+async fn page(web: &Web, viewer: Viewer, text: String, outcome: Option<Answer>) -> Response {
+    let caller = viewer.caller();
+    let mut page = Page::of("delegates", "Delegates", viewer);
+    let status = match web.control.run_as(&caller, Request::Status).await {
+        Answer::Status(status) => status,
+        other => return refused(page, other),
+    };
+    let verdicts = match text.is_empty() {
+        true => Vec::new(),
+        false => match web.control.run_as(&caller, Request::VerdictsList { text: text.clone() }).await {
+            Answer::Verdicts { mut rows } => {
+                rows.truncate(ROWS);
+                rows
+            }
+            other => return refused(page, other),
+        },
+    };
+    let guard = match web.control.run_as(&caller, Request::GuardList).await {
+        Answer::Guard { rows } => rows.iter().take(ROWS).map(words).collect(),
+        other => return refused(page, other),
+    };
+    let (mut tested, mut examined, mut sent) = (None, None, None);
+    match outcome {
+        Some(Answer::Tested(outcome)) => tested = Some(outcome),
+        Some(Answer::Examined(outcome)) => examined = Some(outcome),
+        Some(Answer::Sent(outcome)) => sent = Some(outcome),
+        Some(Answer::Refused { why }) => page.fault = why,
+        _ => {}
+    }
+    show(&Delegates { page, status, text, verdicts, guard, tested, examined, sent })
+}
+
+fn words(row: &vouchsafe_core::guard::Row) -> String {
+    let value = serde_json::to_value(row).unwrap_or_default();
+    let fields = value.as_object().into_iter().flatten();
+    let told = fields.filter(|(_, value)| !value.is_null()).map(|(name, value)| match value.as_str() {
+        Some(text) => format!("{name} {text}"),
+        None => format!("{name} {value}"),
+    });
+    told.collect::<Vec<_>>().join(", ")
+}
+
+async fn test(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
+    if let Err(response) = viewer.sent(&form) {
+        return response;
+    }
+    let given = |name: &str| field(&form, name).to_owned();
+    let delegate = form.get("delegate").cloned();
+    let request = match field(&form, "what") {
+        "recipient" => Request::TestRecipient { delegate, address: given("address") },
+        "login" => Request::TestLogin { delegate, login: given("login"), password: given("password") },
+        "message" => Request::TestMessage { sender: given("sender"), recipient: given("recipient") },
+        _ => Request::Doctor {
+            server: given("server"),
+            next_hop: form.contains_key("next_hop"),
+            name: given("name"),
+            known: Some(given("known")),
+            login: None,
+            password: None,
+        },
+    };
+    let outcome = web.control.run_as(&viewer.caller(), request).await;
+    page(&web, viewer, String::new(), Some(outcome)).await
+}
+
+async fn flush(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
+    // The button always names an address; an empty word would mean all.
+    let what = field(&form, "what").to_owned();
+    if what.is_empty() {
+        return Redirect::to("/delegates").into_response();
+    }
+    done(&web, viewer, &form, Request::VerdictsFlush { what }).await
+}
+
+async fn lift(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
+    let what = field(&form, "what").trim().to_owned();
+    done(&web, viewer, &form, Request::GuardLift { what }).await
+}
+
+async fn done(web: &Web, viewer: Viewer, form: &Form, request: Request) -> Response {
+    if let Err(response) = viewer.sent(form) {
+        return response;
+    }
+    match web.control.run_as(&viewer.caller(), request).await {
+        Answer::Done | Answer::Changed { .. } => Redirect::to("/delegates").into_response(),
+        other => refused(Page::of("delegates", "Delegates", viewer), other),
+    }
+}

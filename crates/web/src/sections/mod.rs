@@ -1,0 +1,23 @@
+//! One file a section of the navigation.
+
+mod admins;
+mod delegates;
+mod messages;
+mod overview;
+mod queue;
+mod settings;
+
+use axum::Router;
+
+use crate::Web;
+
+/// All sections.
+pub(crate) fn routes() -> Router<Web> {
+    Router::new()
+        .merge(overview::routes())
+        .merge(messages::routes())
+        .merge(queue::routes())
+        .merge(delegates::routes())
+        .merge(settings::routes())
+        .merge(admins::routes())
+}

@@ -1,0 +1,79 @@
+//! What waits, and what is done about it by hand.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use vouchsafe_core::RecipientState;
+use vouchsafe_core::ports::{QueueAction, QueueFilter, QueueRow};
+use vouchsafe_gateway::control::{Request, Response as Answer};
+
+use crate::Web;
+use crate::forms::{Form, field};
+use crate::page::{Page, refused, sentence, show};
+use crate::session::Viewer;
+
+/// Rows of a page: it stays under 100 KB.
+const ROWS: usize = 200;
+
+pub(crate) fn routes() -> Router<Web> {
+    Router::new().route("/queue", get(list)).route("/queue/act", post(act))
+}
+
+#[derive(Template)]
+#[template(path = "queue.html")]
+struct Queue {
+    page: Page,
+    address: String,
+    held: bool,
+    rows: Vec<QueueRow>,
+}
+
+async fn list(
+    viewer: Viewer,
+    State(web): State<Web>,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> Response {
+    let address = query.get("address").map_or("", |text| text.trim()).to_owned();
+    let held = query.contains_key("held");
+    let filter = QueueFilter {
+        address: Some(address.clone()).filter(|address| !address.is_empty()),
+        held: held.then_some(true),
+        limit: ROWS,
+        ..QueueFilter::default()
+    };
+    let caller = viewer.caller();
+    let page = Page::of("queue", "Queue", viewer);
+    match web.control.run_as(&caller, Request::QueueList { filter }).await {
+        Answer::Queue { rows } => show(&Queue { page, address, held, rows }),
+        other => refused(page, other),
+    }
+}
+
+async fn act(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
+    if let Err(response) = viewer.sent(&form) {
+        return response;
+    }
+    let caller = viewer.caller();
+    let page = Page::of("queue", "Queue", viewer);
+    let action = match field(&form, "action") {
+        "retry" => Some(QueueAction::Retry),
+        "hold" => Some(QueueAction::Hold),
+        "release" => Some(QueueAction::Release),
+        "delete" => Some(QueueAction::Delete),
+        _ => None,
+    };
+    // One message at a time: a form without an id must never mean all.
+    let (Some(action), Ok(message)) = (action, field(&form, "message").parse()) else {
+        return sentence(StatusCode::BAD_REQUEST, page, "That is no message or nothing to do with it.");
+    };
+    let filter = QueueFilter { message: Some(message), ..QueueFilter::default() };
+    match web.control.run_as(&caller, Request::QueueAct { filter, action }).await {
+        Answer::Changed { .. } => Redirect::to(&format!("/messages/{message}")).into_response(),
+        other => refused(page, other),
+    }
+}

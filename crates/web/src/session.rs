@@ -1,0 +1,218 @@
+//! Login, logout, and who looks at a page. The cookie holds a random token and nothing else; its form token is derived
+//! from it, so that no second secret has to be kept.
+
+use std::net::IpAddr;
+
+use askama::Template;
+use axum::Extension;
+use axum::Router;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use vouchsafe_core::ports::Clock;
+use vouchsafe_gateway::admin::accounts::{Attempt, Refusal, log_in, session_id};
+use vouchsafe_gateway::admin::{Caller, Role};
+
+use crate::Web;
+use crate::forms::{Form, field};
+use crate::page::{Page, sentence, show};
+
+/// Where a request came from, as the server found it.
+#[derive(Clone, Copy, Debug)]
+pub struct From {
+    /// The client.
+    pub client: Option<IpAddr>,
+    /// Over TLS.
+    pub tls: bool,
+}
+
+/// Somebody who has logged in.
+#[derive(Clone, Debug)]
+pub(crate) struct Viewer {
+    /// Account.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// Token of this session's forms.
+    pub csrf: String,
+    /// Id of this session.
+    pub session: String,
+}
+
+impl Viewer {
+    /// For control.
+    pub fn caller(&self) -> Caller {
+        Caller { name: self.name.clone(), role: self.role }
+    }
+
+    /// Whether acting on mail is offered.
+    pub fn operates(&self) -> bool {
+        self.role >= Role::Operator
+    }
+
+    /// Whether settings and administrators are offered.
+    pub fn is_admin(&self) -> bool {
+        self.role >= Role::Admin
+    }
+
+    /// Whether the form came from a page of this session.
+    pub fn sent(&self, form: &Form) -> Result<(), Response> {
+        if field(form, "csrf") == self.csrf {
+            return Ok(());
+        }
+        let page = Page::of("", "Not sent", self.clone());
+        Err(sentence(StatusCode::FORBIDDEN, page, "This form is too old; open the page anew."))
+    }
+}
+
+impl FromRequestParts<Web> for Viewer {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Viewer, Response> {
+        let login = || Redirect::to("/login").into_response();
+        let token = cookie(&parts.headers).ok_or_else(login)?;
+        let gateway = web.control.gateway();
+        let idle = gateway.settings.load().web.idle;
+        let broken = |fault: vouchsafe_core::ports::StoreFault| {
+            sentence(StatusCode::SERVICE_UNAVAILABLE, Page::outside("Not now"), fault.to_string())
+        };
+        let found =
+            gateway.admins.sessions().find(&token, gateway.clock.now(), idle).await.map_err(broken)?;
+        let session = found.ok_or_else(login)?;
+        let account = gateway.admins.account(&session.account).await.map_err(broken)?.ok_or_else(login)?;
+        let csrf = session_id(&format!("form {token}"));
+        Ok(Viewer { name: account.name, role: account.role, csrf, session: session.id })
+    }
+}
+
+/// Login and logout.
+pub(crate) fn routes() -> Router<Web> {
+    Router::new()
+        .route("/login", get(ask).post(log_in_by_form))
+        .route("/first", post(first))
+        .route("/logout", post(log_out))
+}
+
+/// `__Host-` wants Secure, which loopback without TLS cannot have.
+const NAMES: [&str; 2] = ["__Host-vouchsafe", "vouchsafe"];
+
+fn cookie(headers: &HeaderMap) -> Option<String> {
+    let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = all.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| NAMES.contains(name)).map(|(_, token)| token.to_owned())
+}
+
+fn set_cookie(token: &str, tls: bool) -> HeaderValue {
+    let life = if token.is_empty() { "; Max-Age=0" } else { "" };
+    let (name, secure) = if tls { (NAMES[0], "; Secure") } else { (NAMES[1], "") };
+    let text = format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict{secure}{life}");
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
+}
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct Login {
+    page: Page,
+    name: String,
+    code: bool,
+}
+
+#[derive(Template)]
+#[template(path = "first.html")]
+struct First {
+    page: Page,
+    name: String,
+}
+
+async fn ask(State(web): State<Web>) -> Response {
+    if web.control.gateway().admins.is_first_run() {
+        return show(&First { page: Page::outside("Welcome"), name: "admin".to_owned() });
+    }
+    show(&Login { page: Page::outside("Log in"), name: String::new(), code: false })
+}
+
+async fn log_in_by_form(
+    State(web): State<Web>,
+    Extension(from): Extension<From>,
+    headers: HeaderMap,
+    form: Form,
+) -> Response {
+    enter(&web, from, &headers, field(&form, "name"), field(&form, "password"), field(&form, "code")).await
+}
+
+async fn enter(
+    web: &Web,
+    from: From,
+    headers: &HeaderMap,
+    name: &str,
+    password: &str,
+    code: &str,
+) -> Response {
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    let attempt = Attempt {
+        name: name.to_owned(),
+        password: password.to_owned(),
+        code: code.to_owned(),
+        client: from.client,
+        agent: agent.to_owned(),
+    };
+    let (status, why) = match log_in(web.control.gateway(), attempt).await {
+        Ok(token) => {
+            return ([(header::SET_COOKIE, set_cookie(&token, from.tls))], Redirect::to("/")).into_response();
+        }
+        Err(Refusal::CodeWanted) => {
+            (StatusCode::OK, "Give the code of your authenticator app too.".to_owned())
+        }
+        Err(Refusal::Wrong) => (StatusCode::UNAUTHORIZED, "Name, password or code is wrong.".to_owned()),
+        Err(Refusal::Wait(time)) => {
+            let why = format!("Too many wrong attempts. Wait {} seconds.", time.as_secs() + 1);
+            (StatusCode::TOO_MANY_REQUESTS, why)
+        }
+        Err(Refusal::Unavailable(cause)) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("Nobody can tell now: {cause}."))
+        }
+    };
+    let code = status == StatusCode::OK;
+    let page = Page { fault: why, ..Page::outside("Log in") };
+    (status, show(&Login { page, name: name.to_owned(), code })).into_response()
+}
+
+async fn first(
+    State(web): State<Web>,
+    Extension(from): Extension<From>,
+    headers: HeaderMap,
+    form: Form,
+) -> Response {
+    let gateway = web.control.gateway();
+    let (name, password) = (field(&form, "name"), field(&form, "password"));
+    let made = if password != field(&form, "again") {
+        Err("the two passwords differ; type them again".to_owned())
+    } else {
+        let clocks = (gateway.clock.now(), gateway.clock.tick());
+        gateway.admins.begin(field(&form, "once"), name, password.to_owned(), from.client, clocks).await
+    };
+    match made {
+        Ok(()) => enter(&web, from, &headers, name, password, "").await,
+        Err(why) => {
+            let page = Page { fault: why, ..Page::outside("Welcome") };
+            (StatusCode::BAD_REQUEST, show(&First { page, name: name.to_owned() })).into_response()
+        }
+    }
+}
+
+async fn log_out(
+    viewer: Viewer,
+    State(web): State<Web>,
+    Extension(from): Extension<From>,
+    form: Form,
+) -> Response {
+    if let Err(response) = viewer.sent(&form) {
+        return response;
+    }
+    if let Err(fault) = web.control.gateway().admins.sessions().end(&viewer.session).await {
+        tracing::error!(blame = "us", %fault, "a session could not be ended");
+    }
+    ([(header::SET_COOKIE, set_cookie("", from.tls))], Redirect::to("/login")).into_response()
+}
