@@ -1,7 +1,7 @@
 //! Settings that the store holds: edited in the page and by `vouchsafe settings set`, versioned with who and when.
 //!
 //! What stands in the file wins and is never touched. Nothing is kept that does not pass the check of the whole; what is
-//! kept is in force at once. Proof: the tests below, `crates/vouchsafe/tests/settings.rs`.
+//! kept is in force at once. Proof: `crates/config/src/layers.rs`, `crates/vouchsafe/tests/web.rs`.
 
 use std::sync::{Arc, OnceLock};
 

@@ -2,7 +2,7 @@
 //!
 //! A header that dribbles in is cut after ten seconds, a connection past the cap waits in the kernel. Requests with two
 //! lengths or two hosts never reach the service (ASVS 4.2.1).
-//! Proof: the tests of `crates/web/tests/pages.rs`.
+//! Proof: `crates/vouchsafe/tests/web.rs`.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -80,10 +80,13 @@ pub async fn run(source: Source) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(stopping)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(stopping)?;
     supervisor.start(Some(&socket)).await?;
-    for address in web::start(&gateway, &supervisor).await? {
-        eprintln!("vouchsafe: administration page: {address}");
+    let pages = web::start(&gateway, &supervisor);
+    for page in &pages {
+        eprintln!("vouchsafe: administration page: {page}");
     }
-    if let Some(password) = first_password(&gateway).await? {
+    if !pages.is_empty()
+        && let Some(password) = first_password(&gateway).await?
+    {
         eprintln!("vouchsafe: there is no administrator yet; one-time password for the page: {password}");
     }
     tracing::info!("ready");
@@ -114,11 +117,8 @@ pub async fn run(source: Source) -> Result<(), String> {
     Ok(())
 }
 
-/// The one-time password of the first run; none where there is an administrator or no page.
+/// The one-time password of the first run; none where there is an administrator.
 async fn first_password(gateway: &Gateway) -> Result<Option<String>, String> {
-    if gateway.settings.load().web.addresses.is_empty() {
-        return Ok(None);
-    }
     gateway.admins.first_password().await.map_err(|fault| fault.to_string())
 }
 

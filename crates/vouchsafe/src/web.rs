@@ -8,13 +8,19 @@ use vouchsafe_gateway::supervisor::Supervisor;
 use vouchsafe_net::http::{self, Peer};
 
 /// Starts the listeners; the addresses for a browser.
-pub async fn start(gateway: &Arc<Gateway>, supervisor: &Supervisor) -> Result<Vec<String>, String> {
+pub fn start(gateway: &Arc<Gateway>, supervisor: &Supervisor) -> Vec<String> {
     let mut urls = Vec::new();
     for address in gateway.settings.load().web.addresses.clone() {
-        let socket = vouchsafe_net::listener::bind(address).map_err(|fault| {
-            format!("web.address {address}: {fault}; is another server there? web.address = \"off\" does without the page")
-        })?;
-        let address = socket.local_addr().map_err(|fault| fault.to_string())?;
+        // Mail does not wait for the page: it is told, and the gateway goes on without.
+        let socket = match vouchsafe_net::listener::bind(address) {
+            Ok(socket) => socket,
+            Err(fault) => {
+                tracing::warn!(blame = "us", %address, %fault,
+                    "no administration page: is another server there? web.address says where it is served");
+                continue;
+            }
+        };
+        let Ok(address) = socket.local_addr() else { continue };
         let acceptor = (!address.ip().is_loopback()).then(|| supervisor.acceptor());
         let scheme = if acceptor.is_some() { "https" } else { "http" };
         let router = vouchsafe_web::router(Control::new(Arc::clone(gateway)));
@@ -27,5 +33,5 @@ pub async fn start(gateway: &Arc<Gateway>, supervisor: &Supervisor) -> Result<Ve
         tracing::info!("administration page on {address}");
         urls.push(format!("{scheme}://{address}/"));
     }
-    Ok(urls)
+    urls
 }

@@ -1,7 +1,7 @@
 //! Administration pages: server-rendered, for reading without JavaScript, over `vouchsafe_gateway::control` alone.
 //!
 //! A handler parses, asks control, shows; it decides nothing about mail. Nothing is fetched from elsewhere, nothing from
-//! mail reaches a page unescaped. Proof: `tests/pages.rs`.
+//! mail reaches a page unescaped. Proof: `crates/vouchsafe/tests/web.rs`.
 
 mod forms;
 mod guard;

@@ -4,6 +4,7 @@
 //! the first one and to nothing else.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -237,7 +238,7 @@ pub struct Attempt {
 }
 
 /// Tries a login; the token of a new session. Wrong ones wait longer and longer, by network and by name within it.
-pub async fn log_in(gateway: &Gateway, attempt: Attempt) -> Result<String, Refusal> {
+pub async fn log_in(gateway: &Arc<Gateway>, attempt: Attempt) -> Result<String, Refusal> {
     use vouchsafe_core::ports::Clock;
     let Attempt { name, password, code, client, agent } = attempt;
     let (admins, now, tick) = (&gateway.admins, gateway.clock.now(), gateway.clock.tick());

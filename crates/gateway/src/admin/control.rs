@@ -13,7 +13,8 @@ use vouchsafe_core::doctor::{Grade, Role as Server};
 use vouchsafe_core::endpoint::Tell;
 use vouchsafe_core::ports::{BodyReader, BoxFuture, Clock, StoreFault};
 use vouchsafe_core::{Endpoint, TlsMode};
-use vouchsafe_net::client::{Connection, Fault, Hello, Timeouts, TraceSink};
+use vouchsafe_net::client::{Connection, Connector, Fault, Hello, Timeouts, TraceSink};
+use vouchsafe_net::dial::TcpDialer;
 use vouchsafe_smtp::{BodyKind, MailFrom, Mailbox, RcptTo, ReversePath, Secret};
 
 use super::Caller;
@@ -152,7 +153,7 @@ pub(crate) async fn test(gateway: &Gateway, caller: &Caller, request: Request) -
                     "port {port} is no port of a mail server; use `vouchsafe doctor` for it"
                 ));
             }
-            let hello = Hello { name: settings.hostname.clone(), token: None };
+            let hello = Hello { name: settings.hostname.clone() };
             let report = examine(&gateway.connector, &hello, examination, &mut |_| {}).await;
             let found = |finding: &vouchsafe_core::doctor::Finding| Found {
                 grade: match finding.grade {
@@ -216,11 +217,12 @@ async fn send(gateway: &Gateway, sender: Mailbox, recipient: Mailbox) -> Result<
         sender = sender.as_str(),
         recipient = recipient.as_str(),
     );
-    let hello = Hello { name: format!("test.{}", settings.hostname), token: None };
+    let hello = Hello { name: format!("test.{}", settings.hostname) };
     let sent = async {
-        let connector = &gateway.connector;
+        // A connector of its own: this connection is meant to come back to us.
+        let connector = Connector::new(Arc::new(TcpDialer::new()));
         let mut connection =
-            Connection::open(connector, &endpoint, &hello, &Timeouts::default(), sink).await?;
+            Connection::open(&connector, &endpoint, &hello, &Timeouts::default(), sink).await?;
         let mail = MailFrom {
             reverse_path: ReversePath::Mailbox(sender),
             size: None,

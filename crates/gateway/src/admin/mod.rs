@@ -1,7 +1,7 @@
 //! Administrators: who may use the page and the API, as what, and what they did.
 //!
 //! Never shows a hash, a secret or a token again; whoever is asked about a name that does not exist answers as late as
-//! for one that does. Proof: the tests of `accounts.rs` and `crates/web/tests/pages.rs`.
+//! for one that does. Proof: `crates/vouchsafe/tests/web.rs`.
 
 pub mod accounts;
 pub mod audit;
