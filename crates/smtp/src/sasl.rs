@@ -1,7 +1,14 @@
-//! SASL payloads: PLAIN (RFC 4616) and the base64 of RFC 4954. Nothing is decided here.
+//! SASL payloads: PLAIN (RFC 4616), the base64 of RFC 4954, and the name in the responses of other mechanisms
+//! ([`Names`]). Nothing is decided here.
 //!
 //! What a peer sent is decoded and checked, then encoded anew for anyone else: octets are never copied through.
 //! Proof: `transcripts/server/auth_*`.
+
+mod mechanism;
+mod names;
+
+pub use mechanism::Mechanism;
+pub use names::{Names, Unfit};
 
 use crate::secret::Secret;
 use base64::Engine;

@@ -181,4 +181,18 @@ proptest! {
         let decoded = sasl::decode_base64(wire.as_bytes()).expect("our own base64");
         prop_assert_eq!(sasl::decode_plain(decoded.expose()), Ok(plain));
     }
+
+    #[test]
+    fn random_sasl_responses_never_panic(
+        octets in prop::collection::vec(any::<u8>(), 0..100),
+        text in "(n,a=|n,,n=|y,,n=|user=|username=\"|NTLMSSP\\x00\\x03\\x00\\x00\\x00)?\\PC{0,40}",
+    ) {
+        for mechanism in sasl::Mechanism::ALL {
+            for response in [&octets[..], text.as_bytes()] {
+                if let Ok(Some(name)) = sasl::Names::new(mechanism).read(response) {
+                    prop_assert!(!name.is_empty() && !name.chars().any(char::is_control));
+                }
+            }
+        }
+    }
 }

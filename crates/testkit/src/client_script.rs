@@ -17,7 +17,8 @@
 //! single octets).
 //! Steps: `D>` (delegate) or `N>` (next hop) a line of ours, consecutive ones must leave in one write; `D<`, `N<` a
 //! line of the peer, consecutive ones are one write of it; `D>~`, `D<~` the same in raw octets with the escapes
-//! `\r \n \0 \\ \xNN`; `do: callout a@x b@x`, `do: auth user password`, `do: quit`, `do: deliver <a@x> RET=HDRS ->
+//! `\r \n \0 \\ \xNN`; `do: callout a@x b@x`, `do: auth user password`, `do: exchange MECHANISM [initial]`,
+//! `do: respond text`, `do: cancel`, `do: quit`, `do: deliver <a@x> RET=HDRS ->
 //! <b@y> NOTIFY=NEVER, <c@y>`, `do: xclient address port HELO|EHLO name` a task; `do: xforward address port HELO|EHLO
 //! name id` goes before the next delivery; `-`: not known; `body:` a chunk (raw octets) of the message to deliver; `T: 60s` the clock moves;
 //! `!: tls on`, `!: tls failed why`, `!: eof` happen; `=:` what must be true now. The last step is a `=:`.
@@ -26,6 +27,7 @@
 use std::time::Duration;
 
 use vouchsafe_smtp::client::{Identity, UseTls};
+use vouchsafe_smtp::sasl::Mechanism;
 use vouchsafe_smtp::{BodyKind, MailFrom, Mailbox, Notify, Orcpt, RcptTo, Ret, ReversePath, Secret};
 
 use crate::script::{duration, expand, unescape};
@@ -79,6 +81,12 @@ pub enum Job {
     XClient(Identity),
     /// Tell of this client in the next delivery.
     XForward(Identity),
+    /// Begin an exchange.
+    Exchange(Mechanism, Option<Secret>),
+    /// Answer the challenge told last.
+    Respond(Secret),
+    /// Give the exchange up.
+    Cancel,
     /// Deliver.
     Deliver(MailFrom, Vec<RcptTo>),
     /// Take leave.
@@ -172,6 +180,13 @@ fn job(text: &str) -> Result<Job, String> {
             Ok(Job::Callout(path(sender)?, asked?))
         }
         "auth" => credentials(rest).map(|(user, password)| Job::Auth(user, password)),
+        "exchange" => {
+            let (mechanism, initial) = rest.split_once(' ').map_or((rest, None), |(m, i)| (m, Some(i)));
+            let mechanism = Mechanism::from_name(mechanism).ok_or("no such mechanism")?;
+            Ok(Job::Exchange(mechanism, initial.map(unescape).transpose()?.map(Secret::new)))
+        }
+        "respond" => Ok(Job::Respond(Secret::new(unescape(rest)?))),
+        "cancel" => Ok(Job::Cancel),
         "quit" => Ok(Job::Quit),
         "xclient" => identity(rest).map(Job::XClient),
         "xforward" => identity(rest).map(Job::XForward),

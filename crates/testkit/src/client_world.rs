@@ -70,6 +70,7 @@ pub struct World {
     pub answers: Vec<(String, Reply)>,
     /// The last final reply to AUTH.
     pub auth: Option<Reply>,
+    challenge: Option<Vec<u8>>,
     /// Why the session ended.
     pub fault: Option<(Phase, FaultKind)>,
     fault_told: bool,
@@ -100,6 +101,7 @@ impl World {
             asked: Vec::new(),
             answers: Vec::new(),
             auth: None,
+            challenge: None,
             fault: None,
             fault_told: false,
             delivery: None,
@@ -141,6 +143,7 @@ impl World {
                     self.not_told.clone_from(&replies.not_told);
                     self.delivery = Some(replies);
                 }
+                Output::Done(Done::Challenge(challenge)) => self.challenge = Some(challenge),
                 Output::Done(Done::Quit) => self.quit = true,
                 Output::Fault(phase, kind) => {
                     let over = self.quit || self.delivery.as_ref().is_some_and(|replies| !replies.reusable);
@@ -200,6 +203,15 @@ impl World {
                 self.keep_secret(user, password);
                 self.machine.authenticate(user, password, self.now);
             }
+            Job::Exchange(mechanism, initial) => {
+                self.secrets.extend(initial.as_ref().map(|secret| encode_base64(secret.expose())));
+                self.machine.exchange(*mechanism, initial.as_ref(), self.now);
+            }
+            Job::Respond(response) => {
+                self.secrets.push(encode_base64(response.expose()));
+                self.machine.respond(response, self.now);
+            }
+            Job::Cancel => self.machine.cancel(self.now),
             Job::Deliver(mail, recipients) => {
                 let size = self.body.iter().map(|chunk| chunk.len() as u64).sum();
                 self.machine.deliver(mail, recipients, size, self.now);
@@ -244,6 +256,10 @@ impl World {
             }
             "told" if self.not_told.is_none() => Ok(()),
             "not_told" => fits(rest, self.not_told.as_ref().map(Reply::to_string)),
+            "challenge" => {
+                let challenge = self.challenge.take().map(|challenge| escape(&challenge));
+                if challenge.as_deref() == Some(rest) { Ok(()) } else { fits(rest, challenge) }
+            }
             "auth" => fits(rest, self.auth.as_ref().map(Reply::to_string)),
             "mail" => fits(rest, delivery.and_then(|d| d.mail.as_ref()).map(Reply::to_string)),
             "rcpt" => {

@@ -17,13 +17,15 @@ pub(super) struct Login {
     password: Secret,
     /// Part of opening the session: a refusal is a fault.
     opening: bool,
+    /// A PLAIN response that is too long for the command line: said when the peer asks for it.
+    pub(super) held_back: Option<Secret>,
 }
 
 impl Client {
     pub(super) fn log_in(&mut self, user: String, password: Secret, opening: bool) {
         let refuse = |client: &mut Client, why: String| client.fail_at(Phase::Auth, FaultKind::Local(why));
-        if !self.tls && !self.config.auth_in_clear {
-            return refuse(self, "no credentials leave without TLS".to_owned());
+        if let Err(why) = self.may_log_in() {
+            return refuse(self, why);
         }
         // RELIABILITY section 4: refused before any write. An empty password is a guess that some directories take
         // for an anonymous bind (RFC 4513 §5.1.2).
@@ -36,10 +38,7 @@ impl Client {
         let offers = |name: &str| self.capabilities.auth.iter().any(|offered| offered == name);
         let (plain, login) = (offers("PLAIN"), offers("LOGIN"));
         if !plain && !login {
-            let offered = match self.capabilities.auth.join(" ") {
-                none if none.is_empty() => "no AUTH".to_owned(),
-                some => format!("AUTH {some}"),
-            };
+            let offered = self.offered_mechanisms();
             return refuse(self, format!("it offers {offered}, neither PLAIN nor LOGIN"));
         }
         if plain {
@@ -48,11 +47,38 @@ impl Client {
             let Ok(response) = encode_plain(&response) else {
                 return refuse(self, "NUL in the credentials".to_owned());
             };
-            self.task = Task::Login(Login { user, password, opening });
-            self.say_secret(Command::AuthPlain, "AUTH PLAIN ", response.expose());
+            self.task = Task::Login(Login { user, password, opening, held_back: None });
+            self.say_auth(Command::AuthPlain, "PLAIN", Some(&response));
         } else {
-            self.task = Task::Login(Login { user, password, opening });
+            self.task = Task::Login(Login { user, password, opening, held_back: None });
             self.say(Command::AuthLogin, |out| out.extend_from_slice(b"AUTH LOGIN"));
+        }
+    }
+
+    /// The gate: whether a credential may leave at all.
+    pub(super) fn may_log_in(&self) -> Result<(), String> {
+        match self.tls || self.config.auth_in_clear {
+            true => Ok(()),
+            false => Err("no credentials leave without TLS".to_owned()),
+        }
+    }
+
+    /// What the peer offers, for a fault.
+    pub(super) fn offered_mechanisms(&self) -> String {
+        match self.capabilities.auth.join(" ") {
+            none if none.is_empty() => "no AUTH".to_owned(),
+            some => format!("AUTH {some}"),
+        }
+    }
+
+    pub(super) fn is_held_back(&self) -> bool {
+        matches!(&self.task, Task::Login(login) if login.held_back.is_some())
+    }
+
+    pub(super) fn say_what_was_held_back(&mut self) {
+        let Task::Login(login) = &mut self.task else { return };
+        if let Some(response) = login.held_back.take() {
+            self.say_secret(Command::AuthPlain, "", response.expose());
         }
     }
 
@@ -75,7 +101,7 @@ impl Client {
         }
     }
 
-    fn say_secret(&mut self, command: Command, before: &str, payload: &[u8]) {
+    pub(super) fn say_secret(&mut self, command: Command, before: &str, payload: &[u8]) {
         let mut encoded = encode_base64(payload);
         // Room at once: a buffer that grows leaves a copy behind.
         self.out.reserve_exact(before.len() + encoded.len() + 2);

@@ -2,7 +2,8 @@
 //!
 //! Input: [`Client::receive`], [`Client::eof`], [`Client::tls_started`], [`Client::tls_failed`], [`Client::tick`],
 //! [`Client::wrote`], a chunk by [`Client::body`], and one task at a time: [`Client::callout`],
-//! [`Client::authenticate`], [`Client::xclient`], [`Client::deliver`], [`Client::quit`]. After each, [`Client::poll`] is called until it
+//! [`Client::authenticate`], [`Client::exchange`], [`Client::xclient`], [`Client::deliver`], [`Client::quit`].
+//! After each, [`Client::poll`] is called until it
 //! says [`Output::Wait`] or [`Output::Fault`]; then [`Client::outgoing`] is written in one go.
 //!
 //! Rules kept here (a transcript each, `transcripts/client/`): each reply belongs to the oldest command that has
@@ -12,6 +13,7 @@
 //! What a reply means for a recipient or a login is never decided here (`vouchsafe_core::verdict`).
 
 mod deliver;
+mod exchange;
 mod fault;
 mod identity;
 mod lines;
@@ -19,6 +21,7 @@ mod login;
 mod parse;
 
 pub use deliver::DeliveryReplies;
+pub use exchange::CHALLENGE_LINE;
 pub use fault::{FaultKind, Phase, Timeouts};
 pub use identity::Identity;
 pub use lines::{not_carried, too_many_recipients};
@@ -31,6 +34,7 @@ use crate::reply::{Reply, printable};
 use crate::secret::Secret;
 use crate::time::Tick;
 use deliver::Delivery;
+use exchange::Exchange;
 use login::Login;
 use parse::Incoming;
 use std::collections::VecDeque;
@@ -105,6 +109,8 @@ pub enum Done {
     Auth(Reply),
     /// XCLIENT was refused: the session stands as it did.
     NotTold(Reply),
+    /// The peer's challenge, decoded: go on with [`Client::respond`] or [`Client::cancel`].
+    Challenge(Vec<u8>),
     /// The transaction is over.
     Delivery(DeliveryReplies),
     /// The peer took QUIT, or closed.
@@ -124,6 +130,9 @@ enum Command {
     AuthPassword,
     XClient,
     XForward,
+    Auth,
+    AuthResponse,
+    AuthCancel,
     Mail,
     Rcpt(usize),
     Data,
@@ -142,6 +151,7 @@ impl Command {
                 Phase::Auth
             }
             Command::XClient | Command::XForward => Phase::Identity,
+            Command::Auth | Command::AuthResponse | Command::AuthCancel => Phase::Auth,
             Command::Mail => Phase::Mail,
             Command::Rcpt(_) => Phase::Rcpt,
             Command::Data => Phase::Data,
@@ -160,6 +170,9 @@ enum Task {
     Ready,
     Callout,
     Login(Login),
+    Exchange(Exchange),
+    /// A challenge was told; the response to it is waited for.
+    Challenged,
     Delivery(Box<Delivery>),
     Quitting,
     Over,
@@ -447,6 +460,10 @@ impl Client {
                 self.fail(FaultKind::TlsRefused(format!("refused STARTTLS ({reply})")))
             }
             (Command::AuthPlain | Command::AuthPassword, 235) => self.logged_in(reply),
+            (Command::AuthPlain, 334) if self.is_held_back() => {
+                self.answered();
+                self.say_what_was_held_back();
+            }
             (Command::AuthLogin | Command::AuthUser, 334) => {
                 self.answered();
                 self.next_login_step(command);
@@ -454,6 +471,11 @@ impl Client {
             (Command::AuthPlain | Command::AuthLogin | Command::AuthUser | Command::AuthPassword, 400..) => {
                 self.logged_in(reply)
             }
+            (Command::Auth | Command::AuthResponse, 235 | 334 | 400..) => {
+                self.answered();
+                self.heard_of_exchange(reply);
+            }
+            (Command::AuthCancel, 400..) => self.done(Done::Auth(reply), Task::Ready),
             // As after a connection: nothing said before counts (XCLIENT_README).
             (Command::XClient, 220) => {
                 self.answered();
@@ -546,7 +568,7 @@ impl Client {
     }
 
     fn until(&self) -> Option<Tick> {
-        let idle = matches!(self.task, Task::Ready | Task::Over);
+        let idle = matches!(self.task, Task::Ready | Task::Challenged | Task::Over);
         (!idle).then_some(self.deadline)
     }
 
@@ -554,7 +576,9 @@ impl Client {
         let challenge = matches!(self.awaiting.front(), Some(command) if command.phase() == Phase::Auth);
         let trace = &mut self.trace;
         let wanted = self.config.trace;
-        self.incoming.next(|line| {
+        // One more than may be: a longer one is noticed.
+        let keep = if challenge { CHALLENGE_LINE + 1 } else { REPLY_LINE };
+        self.incoming.next(keep, |line| {
             if wanted {
                 let masked = challenge && line.starts_with(b"334");
                 trace.push((false, if masked { "334 ***".to_owned() } else { printable(line, REPLY_LINE) }));
@@ -569,6 +593,11 @@ impl Client {
             self.fail(FaultKind::Local("the session is not idle".to_owned()));
             return false;
         }
+        self.go_on(task)
+    }
+
+    /// Goes on where the peer has nothing left to say.
+    fn go_on(&mut self, task: Task) -> bool {
         // What came since the last task was done: a farewell, or a reply that would be taken for ours.
         match self.next_reply() {
             Ok(Some(reply)) => self.heard_unasked(reply),
@@ -628,6 +657,7 @@ impl Client {
             (Some(command), _) => command.phase(),
             (None, Task::Handshake) => Phase::StartTls,
             (None, Task::Delivery(_)) => Phase::Body,
+            (None, Task::Exchange(_) | Task::Challenged) => Phase::Auth,
             (None, _) => Phase::Reset,
         }
     }

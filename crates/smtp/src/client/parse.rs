@@ -52,8 +52,9 @@ impl Incoming {
         }
     }
 
-    /// The next whole reply. `seen` gets each of its lines. `Err` says what is wrong with the octets.
-    pub(super) fn next(&mut self, mut seen: impl FnMut(&[u8])) -> Result<Option<Reply>, String> {
+    /// The next whole reply, `keep` octets of each line at the most. `seen` gets each of its lines. `Err` says what is
+    /// wrong with the octets.
+    pub(super) fn next(&mut self, keep: usize, mut seen: impl FnMut(&[u8])) -> Result<Option<Reply>, String> {
         loop {
             let Some(end) = memchr(b'\n', &self.buffer[self.scanned..]) else {
                 self.scanned = self.buffer.len();
@@ -74,7 +75,7 @@ impl Incoming {
             };
             self.partial.octets += whole.len();
             seen(&line[..line.len().min(REPLY_LINE)]);
-            let done = self.partial.add(line);
+            let done = self.partial.add(line, keep);
             self.start = end + 1;
             self.scanned = self.start;
             if done? {
@@ -88,7 +89,7 @@ impl Incoming {
 
 impl Partial {
     /// Takes a line without its CRLF; true if it is the last one.
-    fn add(&mut self, line: &[u8]) -> Result<bool, String> {
+    fn add(&mut self, line: &[u8], keep: usize) -> Result<bool, String> {
         let odd = || Err(format!("not a reply: {}", printable(line, 80)));
         let (code, rest) = match line {
             [a @ b'2'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9', rest @ ..] => {
@@ -114,7 +115,7 @@ impl Partial {
         if self.octets > REPLY_OCTETS {
             return Err(format!("a reply of more than {REPLY_OCTETS} octets"));
         }
-        let text = &text[..text.len().min(REPLY_LINE)];
+        let text = &text[..text.len().min(keep)];
         let (enhanced, text) = split_enhanced(text);
         self.enhanced = self.enhanced.or(enhanced);
         if self.lines > 1 {
@@ -122,7 +123,7 @@ impl Partial {
         }
         match std::str::from_utf8(text) {
             Ok(plain) if plain.bytes().all(|octet| matches!(octet, b' '..=b'~')) => self.text.push_str(plain),
-            _ => self.text.push_str(&printable(text, REPLY_LINE)),
+            _ => self.text.push_str(&printable(text, keep)),
         }
         Ok(last)
     }
@@ -177,7 +178,7 @@ mod tests {
     fn parse(bytes: &[u8]) -> Result<Option<Reply>, String> {
         let mut incoming = Incoming::default();
         incoming.push(bytes);
-        incoming.next(|_| ())
+        incoming.next(REPLY_LINE, |_| ())
     }
 
     fn enhanced(line: &str) -> Option<Enhanced> {
@@ -221,7 +222,7 @@ mod tests {
                 let mut replies = Vec::new();
                 for piece in pieces {
                     incoming.push(piece);
-                    while let Some(reply) = incoming.next(|_| ()).unwrap() {
+                    while let Some(reply) = incoming.next(REPLY_LINE, |_| ()).unwrap() {
                         replies.push(reply);
                     }
                 }
@@ -238,7 +239,7 @@ mod tests {
         fn no_octets_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let mut incoming = Incoming::default();
             incoming.push(&bytes);
-            while let Ok(Some(_)) = incoming.next(|_| ()) {}
+            while let Ok(Some(_)) = incoming.next(REPLY_LINE, |_| ()) {}
         }
     }
 }
