@@ -29,6 +29,7 @@ pub(crate) fn cross(settings: &Settings, findings: &Findings) {
     open_relay(settings, findings);
     trusted(settings, findings);
     delegates(settings, findings);
+    mechanisms(settings, findings);
     queue(settings, findings);
 }
 
@@ -373,6 +374,30 @@ fn delegates(s: &Settings, f: &Findings) {
                 &f.at(&format!("{label}.verdicts.refresh"), format!("\"{}\"", show_time(d.verdicts.refresh))),
                 format!("is longer than yes ({}): it would never be refreshed", show_time(d.verdicts.yes)),
                 "make refresh shorter than yes",
+            );
+        }
+    }
+}
+
+/// A challenge is asked for before it is known who logs in, and the name stands inside a response that we cannot change.
+fn mechanisms(s: &Settings, f: &Findings) {
+    for d in s.delegates.values() {
+        let Some(challenge) = d.mechanisms.iter().find(|mechanism| mechanism.is_challenge()) else {
+            continue;
+        };
+        let at = f.at(&format!("delegate.{}.mechanisms", d.name), format!("\"{challenge}\""));
+        let itself = LoginSource::Delegate(d.name.clone());
+        if d.login_name != LoginName::AsIs {
+            f.fault(
+                &at,
+                "the client's response holds the login name, so that it cannot be mapped",
+                "remove it, or set login_name = \"as-is\"",
+            );
+        } else if s.relay.logins.only() != Some(&itself) && s.relay.logins.sources().contains(&&itself) {
+            f.fault(
+                &at,
+                "must be begun before it is known who logs in, but relay.logins has several sources",
+                format!("remove it, or set relay.logins = \"delegate:{}\"", d.name),
             );
         }
     }

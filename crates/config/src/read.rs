@@ -10,6 +10,7 @@ use vouchsafe_core::guard::{Budget, Budgets};
 use vouchsafe_core::send_as::Aliases;
 use vouchsafe_core::{Endpoint, TlsMode};
 use vouchsafe_smtp::data::BareNewline;
+use vouchsafe_smtp::sasl::Mechanism;
 use vouchsafe_smtp::{Mailbox, ReversePath};
 
 use crate::endpoint::{self, Role};
@@ -267,6 +268,8 @@ fn delegate(s: &Section<'_>, name: &str, lookup: &dyn Lookup) -> Delegate {
             refresh: verdicts.time("refresh"),
             no: verdicts.time("no"),
         },
+        mechanisms: s.value("mechanisms", mechanisms).unwrap_or_default(),
+        xclient: s.flag("xclient"),
         credentials: CredentialTimes { yes: credentials.time("yes"), no: credentials.time("no") },
         accept_252: s.flag("accept_252"),
         catch_all: s.chosen(
@@ -340,6 +343,25 @@ fn reverse_path(node: &Node) -> Result<ReversePath, Bad> {
             }
         }
     }
+}
+
+fn mechanisms(node: &Node) -> Result<Vec<Mechanism>, Bad> {
+    if list(node).is_empty() {
+        return Err(Bad::new("is an empty list").advise("nobody could log in"));
+    }
+    let one = |n: &Node| {
+        let name = text(n)?;
+        Mechanism::from_name(name).ok_or_else(|| match name.to_ascii_uppercase().as_str() {
+            "EXTERNAL" | "GSSAPI" | "GS2-KRB5" => {
+                Bad::new("cannot be passed on: it is bound to the client's own connection")
+            }
+            plus if plus.ends_with("-PLUS") => {
+                Bad::new("cannot be passed on: it is bound to the client's own connection")
+            }
+            _ => Bad::new("is no mechanism that can be passed on"),
+        })
+    };
+    each(node, one)
 }
 
 fn login_name(node: &Node) -> Result<LoginName, Bad> {

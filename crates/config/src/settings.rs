@@ -11,6 +11,7 @@ use vouchsafe_core::endpoint::Endpoint;
 use vouchsafe_core::guard::Budgets;
 use vouchsafe_smtp::address::{Mailbox, ReversePath};
 use vouchsafe_smtp::data::BareNewline;
+use vouchsafe_smtp::sasl::Mechanism;
 
 /// All settings: one immutable value, swapped whole.
 #[derive(Clone, Debug, PartialEq)]
@@ -186,6 +187,10 @@ pub struct Delegate {
     pub probe_sender: ReversePath,
     /// How login names are shown to the delegate.
     pub login_name: LoginName,
+    /// How clients may log in, in the order in which it is announced. At least one.
+    pub mechanisms: Vec<Mechanism>,
+    /// At a login it is told of the client by XCLIENT, where it offers that.
+    pub xclient: bool,
     /// How long verdicts live.
     pub verdicts: VerdictTimes,
     /// How long credentials' verdicts live, in memory.
@@ -372,6 +377,26 @@ impl Logins {
         let domain = login.rsplit_once('@').map_or("", |(_, d)| d);
         let of = |name: &str| self.0.iter().find(|(d, _)| d.eq_ignore_ascii_case(name)).map(|(_, s)| s);
         of(domain).or_else(|| of("*"))
+    }
+
+    /// All sources, each once.
+    pub fn sources(&self) -> Vec<&LoginSource> {
+        let mut sources: Vec<&LoginSource> = Vec::new();
+        for (_, source) in &self.0 {
+            if !sources.contains(&source) {
+                sources.push(source);
+            }
+        }
+        sources
+    }
+
+    /// The source that answers for every login, if it is one and the same.
+    pub fn only(&self) -> Option<&LoginSource> {
+        let all = self.0.iter().any(|(domain, _)| domain == "*");
+        match self.sources()[..] {
+            [only] if all => Some(only),
+            _ => None,
+        }
     }
 }
 

@@ -53,6 +53,8 @@ pub enum Shape {
     Recipients,
     /// `delegate:NAME`, `local`, or a table per login domain.
     Logins,
+    /// A list of SASL mechanisms.
+    Mechanisms,
     /// `{ user = "...", password = { file = "..." } }`.
     Login,
     /// A table or list whose parts are not looked at in this version.
@@ -85,6 +87,7 @@ impl Shape {
             LoginName => r#""as-is", "strip-domain" or a template with {user}"#.into(),
             Recipients => r#""delegate:NAME", "local", "list:FILE", "any", or a list of them"#.into(),
             Logins => r#""delegate:NAME" or "local", or a table { "domain" = source, "*" = source }"#.into(),
+            Mechanisms => r#"a list of PLAIN, LOGIN, XOAUTH2, OAUTHBEARER, CRAM-MD5, DIGEST-MD5, SCRAM-SHA-1, SCRAM-SHA-256, NTLM"#.into(),
             Login => r#"{ user = "name", password = { file = "path" } } or { env = "NAME" }"#.into(),
             Whole => "as shown".into(),
         }
@@ -330,9 +333,12 @@ pub const TABLE: &[Row] = &[
         Live,
         "The name the delegate is shown: as the client wrote it, without its domain, or a template such as \"CORP\\\\{user}\" or \"{user}@corp.example.com\".",
     ),
-    later(
+    row(
         "delegate.mechanisms",
-        &[r#"["PLAIN", "LOGIN"]"#, r#"["PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"]"#],
+        Mechanisms,
+        Value(r#"["PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"]"#),
+        NewSessions,
+        "How clients may log in: those of these that the delegate offers are announced (it was seen to offer them at the last login). PLAIN and LOGIN are passed on as either. The challenge mechanisms CRAM-MD5, DIGEST-MD5, SCRAM-SHA-1, SCRAM-SHA-256 and NTLM are passed through step by step, and need this delegate to answer for all logins, under the names that clients write.",
     ),
     row(
         "delegate.verdicts.yes",
@@ -383,7 +389,13 @@ pub const TABLE: &[Row] = &[
         Live,
         "What a yes is worth while the delegate accepts every address of a domain, which a made-up one finds out once an hour: accept it and tell you in the log; local: the domain's other sources decide; defer: 451 until it tells users apart again.",
     ),
-    later("delegate.xclient", &["false"]),
+    row(
+        "delegate.xclient",
+        Flag,
+        Value("false"),
+        Live,
+        "A delegate that offers XCLIENT to us is told at each login for which client it is asked, so that its own limits and logs are about that client. It must trust our address for it (Postfix: smtpd_authorized_xclient_hosts). Never at questions about recipients.",
+    ),
     row(
         "delegate.trial",
         Choice(&["off", "recipients", "logins"]),

@@ -17,6 +17,7 @@ pub mod envelope;
 pub mod guard;
 pub mod headers;
 pub mod links;
+pub mod mechanisms;
 pub mod outcome;
 pub mod policy;
 pub mod ports;

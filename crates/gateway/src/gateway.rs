@@ -15,6 +15,7 @@ use vouchsafe_net::stream::Dial;
 
 use crate::admin::Admins;
 use crate::aliases::AliasFile;
+use crate::delegate::offers::Offers;
 use crate::delegate::{Delegates, Means, lock};
 use crate::delivery::{self, Deliverer};
 use crate::intake::Budget;
@@ -112,6 +113,7 @@ impl Gateway {
             trace: trace.clone(),
             guard: Arc::clone(&guard),
             verdicts: Arc::clone(&stores.verdicts),
+            offers: Arc::new(Offers::new(Arc::clone(&stores.settings))),
             settings: Arc::clone(&settings),
         };
         let delegates = Delegates::new(means, &settings.load().delegates);

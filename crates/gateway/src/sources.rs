@@ -2,7 +2,6 @@
 //! Unavailable without an Accept is 451, all Reject answers with the last one's words. Logins: exactly one source per
 //! login domain; a local user shadows the delegate.
 
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,8 +9,9 @@ use vouchsafe_config::{AcceptedDomain, LoginSource, RecipientSource, Settings, T
 use vouchsafe_core::ports::{Clock, HistoryEvent, StoreFault};
 use vouchsafe_core::trial::{self, Finding};
 use vouchsafe_core::verdict::Verdict;
-use vouchsafe_smtp::{Mailbox, Reply, Secret};
+use vouchsafe_smtp::{Mailbox, Reply};
 
+use crate::delegate::{Asked, Credential, LoginClient};
 use crate::gateway::Gateway;
 
 /// How far a question may go.
@@ -70,20 +70,20 @@ pub async fn login(
     gateway: &Arc<Gateway>,
     settings: &Settings,
     login: &str,
-    password: &Secret,
-    client: Option<IpAddr>,
-    session: &str,
-) -> Verdict {
-    let decided = of_one_source(gateway, settings, login, password, client, session).await;
+    credential: &Credential,
+    client: &LoginClient,
+) -> Asked {
+    let decided = of_one_source(gateway, settings, login, credential, client).await;
     let tried = settings.delegates.values().find(|delegate| delegate.trial == Trial::Logins);
     if let Some(delegate) = tried.and_then(|tried| gateway.delegates.get(&tried.name))
-        && matches!(decided, Verdict::Accept(_) | Verdict::Reject { .. })
+        && matches!(decided.verdict, Verdict::Accept(_) | Verdict::Reject { .. })
     {
-        let (gateway, decided) = (Arc::clone(gateway), decided.clone());
-        let (login, password, session) = (login.to_owned(), password.clone(), session.to_owned());
+        let (gateway, decided) = (Arc::clone(gateway), decided.verdict.clone());
+        let (login, credential, client) = (login.to_owned(), credential.clone(), client.clone());
         let tasks = gateway.tasks.clone();
         tasks.spawn("login on trial", async move {
-            let said = delegate.login(&login, &password, client, &session).await;
+            let said = delegate.login(&login, &credential, &client).await.verdict;
+            let session = client.session;
             if let Some(finding) = Finding::of_login(delegate.name(), &decided, &said) {
                 tracing::info!(%session, %login, %finding, "on trial");
                 gateway.record(HistoryEvent {
@@ -106,25 +106,34 @@ async fn of_one_source(
     gateway: &Gateway,
     settings: &Settings,
     login: &str,
-    password: &Secret,
-    client: Option<IpAddr>,
-    session: &str,
-) -> Verdict {
+    credential: &Credential,
+    client: &LoginClient,
+) -> Asked {
     let source = settings.relay.logins.source(login);
-    let alone = !matches!(source, Some(LoginSource::Delegate(_)));
-    match gateway.users.check(login, password.clone(), alone).await {
-        Err(fault) => return broken(&fault),
-        Ok(Some(true)) => return accept(),
-        Ok(Some(false)) => return wrong_login(),
+    let shadowed = match credential {
+        Credential::Password(password) => {
+            let alone = !matches!(source, Some(LoginSource::Delegate(_)));
+            gateway.users.check(login, password.clone(), alone).await
+        }
+        // Local users have passwords only; a token of theirs is nobody else's business.
+        Credential::Token(..) => gateway.users.exists(login).await.map(|exists| exists.then_some(false)),
+    };
+    match shadowed {
+        Err(fault) => return broken(&fault).into(),
+        Ok(Some(true)) => return accept().into(),
+        Ok(Some(false)) => return wrong_login().into(),
         Ok(None) => {}
     }
-    match source {
-        Some(LoginSource::Delegate(name)) => match gateway.delegates.get(name) {
-            Some(delegate) => delegate.login(login, password, client, session).await,
-            None => gone(name),
-        },
-        _ => wrong_login(),
+    let Some(LoginSource::Delegate(name)) = source else { return wrong_login().into() };
+    let Some(delegate) = gateway.delegates.get(name) else { return gone(name).into() };
+    if let Credential::Token(mechanism, _) = credential
+        && let Some(source) = source
+        && !gateway.delegates.offers().takes(settings, source, *mechanism)
+    {
+        let cause = format!("delegate {name} takes no {mechanism} for this login");
+        return Verdict::Unavailable { cause, alert: false }.into();
     }
+    delegate.login(login, credential, client).await
 }
 
 /// A local user's whole address or, for names without a domain, its local part.

@@ -23,6 +23,7 @@ use vouchsafe_net::server_tls;
 use vouchsafe_net::stream::BoxStream;
 use vouchsafe_smtp::Reply;
 use vouchsafe_smtp::data::BareNewline;
+use vouchsafe_smtp::sasl::Mechanism;
 use vouchsafe_smtp::server::{Config, Why};
 
 use crate::control::Control;
@@ -30,7 +31,7 @@ use crate::control_socket;
 use crate::delegate::lock;
 use crate::gateway::Gateway;
 use crate::housekeeping;
-use crate::reception::{MECHANISMS, Rename, Session};
+use crate::reception::{Rename, Session};
 
 /// How long sessions and attempts may take to come to an end.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -91,6 +92,9 @@ impl Supervisor {
         housekeeping::restore(&self.gateway)
             .await
             .map_err(|fault| format!("the guard's counters cannot be read: {fault}"))?;
+        self.gateway.delegates.offers().restore().await.map_err(|fault| {
+            format!("the mechanisms that the delegates offered last cannot be read: {fault}")
+        })?;
         self.gateway.delegates.restore();
         self.gateway.delegates.test_relaying();
         let (deliverer, stop) = (Arc::clone(&self.gateway.deliverer), self.gateway.tasks.stop_signal());
@@ -208,10 +212,12 @@ struct Port {
 }
 
 /// Machine settings of a listener, made once for each version of the settings: [auth in clear][newlines made CRLF]
-/// [XCLIENT believed].
+/// [XCLIENT believed]. Made anew when a delegate offers other mechanisms.
 #[derive(Clone)]
 struct Made {
     settings: Arc<Settings>,
+    /// Which version of the delegates' mechanisms is announced.
+    offers: u64,
     listener: Arc<Listener>,
     configs: [[[Arc<Config>; 2]; 2]; 2],
 }
@@ -284,6 +290,9 @@ impl Port {
             tracing::warn!(blame = "client", session = %id, client = ?address, listener = %self.name,
                 "sent a PROXY header, but is not in listener.proxies");
         }
+        if session.found_no_login() {
+            self.gateway.delegates.learn(&self.gateway.settings.load());
+        }
         tracing::debug!(session = %id, client = ?address, listener = %self.name, ?why, "session ended");
     }
 
@@ -316,12 +325,19 @@ impl Port {
     /// The listener under the settings in force. One that a reload took away serves on as it was until the restart.
     fn made(&self) -> Option<Made> {
         let settings = self.gateway.settings.load_full();
+        let offers = self.gateway.delegates.offers();
+        let version = offers.version();
         let mut made = lock(&self.made);
-        if !made.as_ref().is_some_and(|made| Arc::ptr_eq(&made.settings, &settings)) {
+        let fits = |made: &Made| Arc::ptr_eq(&made.settings, &settings) && made.offers == version;
+        if !made.as_ref().is_some_and(fits) {
             let listener = settings.listeners.iter().find(|listener| listener.name == self.name).cloned();
             let listener =
                 listener.map(Arc::new).or_else(|| made.as_ref().map(|made| Arc::clone(&made.listener)))?;
-            *made = Some(Made::new(settings, listener));
+            let mechanisms = match listener.kind {
+                ListenerKind::Submission => offers.announced(&settings),
+                ListenerKind::Mx | ListenerKind::Trusted => Vec::new(),
+            };
+            *made = Some(Made::new(settings, listener, version, &mechanisms));
         }
         made.clone()
     }
@@ -339,10 +355,10 @@ fn rename(made: Made, mut place: Place) -> Rename {
 }
 
 impl Made {
-    fn new(settings: Arc<Settings>, listener: Arc<Listener>) -> Made {
+    fn new(settings: Arc<Settings>, listener: Arc<Listener>, offers: u64, mechanisms: &[Mechanism]) -> Made {
         let config = |auth_in_clear, bare_newline, xclient| {
             let submission = listener.kind == ListenerKind::Submission;
-            let mechanisms = MECHANISMS.iter().filter(|_| submission).map(|name| (*name).to_owned());
+            let mechanisms = mechanisms.iter().map(|mechanism| mechanism.name().to_owned());
             Arc::new(Config {
                 hostname: settings.hostname.clone(),
                 starttls: listener.tls == ListenerTls::StartTls,
@@ -359,7 +375,7 @@ impl Made {
         };
         let told = |clear, newline| [false, true].map(|xclient| config(clear, newline, xclient));
         let pair = |clear| [told(clear, listener.bare_newline), told(clear, BareNewline::Normalize)];
-        Made { configs: [pair(false), pair(true)], settings, listener }
+        Made { configs: [pair(false), pair(true)], settings, offers, listener }
     }
 
     fn config(&self, client: Option<IpAddr>, xclient: bool) -> Arc<Config> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use vouchsafe_config::{Lookup, Settings};
 use vouchsafe_core::verdict::Verdict;
 use vouchsafe_fakes::{Delegate, PipeDialer, delegate};
+use vouchsafe_gateway::delegate::{Credential, LoginClient};
 use vouchsafe_gateway::gateway::{Gateway, Stores};
 use vouchsafe_gateway::sources::{self, Reach};
 use vouchsafe_net::clock::SystemClock;
@@ -94,7 +95,9 @@ impl World {
     async fn login(&self, name: &str, password: &str) -> Verdict {
         let client: SocketAddr = "192.0.2.1:1".parse().expect("an address");
         let password = Secret::new(password.to_owned());
-        sources::login(&self.gateway, &self.settings, name, &password, Some(client.ip()), "s").await
+        let credential = Credential::Password(password);
+        let client = LoginClient { counted: Some(client.ip()), identity: None, session: "s".to_owned() };
+        sources::login(&self.gateway, &self.settings, name, &credential, &client).await.verdict
     }
 }
 

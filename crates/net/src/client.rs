@@ -22,6 +22,7 @@ use vouchsafe_core::ports::{BodyReader, StoreFault};
 use vouchsafe_core::{Endpoint, TlsMode};
 use vouchsafe_smtp::client::{Client, Config, Done, Output, UseTls};
 use vouchsafe_smtp::extension::Capabilities;
+use vouchsafe_smtp::sasl::Mechanism;
 use vouchsafe_smtp::{MailFrom, Mailbox, RcptTo, Reply, ReversePath, Secret, Tick};
 
 pub use vouchsafe_smtp::client::{DeliveryReplies, FaultKind, Identity, Phase, Timeouts};
@@ -100,6 +101,15 @@ impl fmt::Display for Fault {
 }
 impl std::error::Error for Fault {}
 
+/// How a step of an exchange ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exchanged {
+    /// The peer's challenge, decoded.
+    Challenge(Vec<u8>),
+    /// 235, or why not.
+    Done(Reply),
+}
+
 /// One connection. Small when idle: its buffers live while an operation runs.
 pub struct Connection {
     machine: Client,
@@ -177,6 +187,17 @@ impl Connection {
         self.machine.capabilities()
     }
 
+    /// Whom this is a connection to.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// From now on the dialogue goes there.
+    pub fn set_trace(&mut self, trace: TraceSink) {
+        self.machine.set_traced(trace.is_some());
+        self.trace = trace;
+    }
+
     /// Version, cipher and key of TLS, if it is on.
     pub fn tls(&self) -> Option<&TlsFacts> {
         self.tls.as_ref()
@@ -217,6 +238,43 @@ impl Connection {
         self.machine.authenticate(user, password, self.now());
         match self.run(&mut Nothing).await? {
             Done::Auth(reply) => Ok(reply),
+            other => Err(self.confused(Phase::Auth, &other)),
+        }
+    }
+
+    /// Begins an exchange of `mechanism`, whose responses somebody else makes. Nothing leaves without TLS, as with
+    /// [`Connection::auth`].
+    pub async fn exchange(
+        &mut self,
+        mechanism: Mechanism,
+        initial: Option<&Secret>,
+    ) -> Result<Exchanged, Fault> {
+        self.machine.exchange(mechanism, initial, self.now());
+        self.exchanged().await
+    }
+
+    /// The response to the challenge that the last step brought.
+    pub async fn respond(&mut self, response: &Secret) -> Result<Exchanged, Fault> {
+        self.machine.respond(response, self.now());
+        self.exchanged().await
+    }
+
+    /// Gives up the exchange under way, if one is; then takes leave.
+    pub async fn cancel(mut self) {
+        if self.machine.is_challenged() {
+            self.machine.cancel(self.now());
+            match timeout(FAREWELL, self.run(&mut Nothing)).await {
+                Ok(Ok(_)) => {}
+                _ => return,
+            }
+        }
+        self.quit().await;
+    }
+
+    async fn exchanged(&mut self) -> Result<Exchanged, Fault> {
+        match self.run(&mut Nothing).await? {
+            Done::Challenge(challenge) => Ok(Exchanged::Challenge(challenge)),
+            Done::Auth(reply) => Ok(Exchanged::Done(reply)),
             other => Err(self.confused(Phase::Auth, &other)),
         }
     }
@@ -295,14 +353,14 @@ impl Connection {
                 },
                 Output::Wait { until } => {
                     buffer.resize(READ, 0);
-                    self.exchange(until, &mut buffer).await;
+                    self.step(until, &mut buffer).await;
                 }
             }
         }
     }
 
     /// One step of input or output, or the deadline.
-    async fn exchange(&mut self, until: Option<Tick>, buffer: &mut [u8]) {
+    async fn step(&mut self, until: Option<Tick>, buffer: &mut [u8]) {
         let deadline = until.map(|tick| self.start + Duration::from_micros(tick.0));
         let moved = match deadline {
             Some(deadline) => timeout_at(deadline, self.transfer(buffer)).await,

@@ -60,6 +60,8 @@ pub trait Handler: Send {
     fn flush(&mut self) -> Option<BoxFuture<'_, Result<(), Reply>>>;
     /// The transaction is over without a commit.
     fn dropped(&mut self);
+    /// A SASL exchange whose challenge was answered by nothing fit is over without a result.
+    fn cancelled(&mut self);
     /// TLS is on.
     fn secured(&mut self, facts: TlsFacts);
     /// A line of the dialogue, masked; `ours`: we said it.
@@ -240,6 +242,7 @@ fn poll<H: Handler>(
                 if open.as_ref().is_some_and(|question| question.id == id) {
                     *open = None;
                 }
+                handler.cancelled();
             }
             Said::Dropped => handler.dropped(),
             Said::Step(step) => return step,

@@ -29,6 +29,7 @@ impl Handler for Willing {
     fn flush(&mut self) -> Option<BoxFuture<'_, Result<(), Reply>>> {
         None
     }
+    fn cancelled(&mut self) {}
     fn dropped(&mut self) {}
     fn secured(&mut self, _: TlsFacts) {}
     fn said(&mut self, _: bool, _: &str) {}

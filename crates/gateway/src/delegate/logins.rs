@@ -1,9 +1,11 @@
-//! Questions about logins: credential cache, guard, then a fresh session each. Single-use: one success ends a session's
-//! usefulness for other users (RFC 4954 §4).
+//! Questions about logins: credential cache, guard, then a session each (`sessions`). A password is asked about as PLAIN
+//! or LOGIN, whichever the delegate takes; a token in the client's own response.
 //!
-//! Never keeps a password: only a keyed digest, in memory, with a key made at start (promise 4). A refusal that the
+//! Never keeps a password or token: only a keyed digest, in memory, with a key made at start (promise 4). A refusal that the
 //! delegate was not asked about takes as long as one of its own, so that time does not tell which it was; it holds no
-//! place. Proof: `tests/guard.rs`.
+//! place. Proof: `tests/guard.rs`, `tests/sasl.rs`.
+
+mod sessions;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::timeout;
 use vouchsafe_config as settings;
 use vouchsafe_config::Trial;
@@ -22,19 +24,62 @@ use vouchsafe_core::cap::Cap;
 use vouchsafe_core::guard::{Charge, Ended, Over};
 use vouchsafe_core::ports::Clock;
 use vouchsafe_core::verdict::{Verdict, classify_auth, classify_fault};
-use vouchsafe_net::client::{Connection, Fault, FaultKind, Timeouts};
+use vouchsafe_net::client::{Connection, Exchanged, Fault, FaultKind, Identity, Phase};
+use vouchsafe_smtp::sasl::Mechanism;
 use vouchsafe_smtp::{Reply, Secret, Tick};
 
 use super::{Means, lock};
+use sessions::{Advance, Place};
 
 /// Credentials remembered.
 const CACHED: usize = 100_000;
-/// Longest wait for one reply: Exchange answers a wrong password after 5 s.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Times that a login waits for another place because the delegate takes no further session.
+const BUSY_TRIES: usize = 2;
 /// Longest that a refusal of our own is held back: above Exchange's tarpit.
 const HELD_BACK: Duration = Duration::from_secs(6);
 
 type Fingerprint = [u8; 32];
+
+/// What a client logs in with.
+#[derive(Clone, Debug)]
+pub enum Credential {
+    /// A password, from PLAIN or LOGIN.
+    Password(Secret),
+    /// The response of XOAUTH2 or OAUTHBEARER as the client made it, name and token in it.
+    Token(Mechanism, Secret),
+}
+
+/// The client that logs in.
+#[derive(Clone, Debug)]
+pub struct LoginClient {
+    /// Its address as the guard counts it; `None`: not counted (a trusted network).
+    pub counted: Option<IpAddr>,
+    /// As a delegate is told of it.
+    pub identity: Option<Identity>,
+    /// The session's id.
+    pub session: String,
+}
+
+/// What came of a question about a login.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why a token is refused, in the delegate's words to the client (RFC 7628 §3.2.2).
+    pub challenge: Option<Vec<u8>>,
+}
+
+impl Asked {
+    fn unavailable(cause: String) -> Asked {
+        Asked::from(Verdict::Unavailable { cause, alert: false })
+    }
+}
+
+impl From<Verdict> for Asked {
+    fn from(verdict: Verdict) -> Asked {
+        Asked { verdict, challenge: None }
+    }
+}
 
 pub(super) struct Logins {
     shared: Arc<Shared>,
@@ -44,18 +89,21 @@ struct Shared {
     settings: settings::Delegate,
     means: Means,
     key: Fingerprint,
-    places: Semaphore,
+    places: Arc<Semaphore>,
+    /// A session was opened in advance.
+    warmed: Notify,
     state: Mutex<State>,
 }
 
 struct State {
-    cache: Bounded<Fingerprint, (Verdict, Tick)>,
-    flights: HashMap<Fingerprint, Vec<oneshot::Sender<Verdict>>>,
+    cache: Bounded<Fingerprint, (Asked, Tick)>,
+    flights: HashMap<Fingerprint, Vec<oneshot::Sender<Asked>>>,
     breaker: Breaker,
     /// As many places as there are permits of `places`, taken or not.
     cap: Cap,
     /// How long the delegate takes to refuse, averaged over its last few refusals.
     refusal: Duration,
+    advance: Advance,
 }
 
 impl Logins {
@@ -66,10 +114,12 @@ impl Logins {
             breaker: Breaker::default(),
             cap: Cap::new(settings.auth_sessions),
             refusal: Duration::ZERO,
+            advance: Advance::default(),
         };
         Logins {
             shared: Arc::new(Shared {
-                places: Semaphore::new(settings.auth_sessions.max(1)),
+                places: Arc::new(Semaphore::new(settings.auth_sessions.max(1))),
+                warmed: Notify::new(),
                 key: rand::random(),
                 state: Mutex::new(state),
                 settings,
@@ -82,88 +132,74 @@ impl Logins {
         lock(&self.shared.state).cache = Bounded::new(CACHED);
     }
 
-    pub(super) async fn ask(
-        &self,
-        login: &str,
-        password: &Secret,
-        client: Option<IpAddr>,
-        session: &str,
-    ) -> Verdict {
+    pub(super) async fn ask(&self, login: &str, credential: &Credential, client: &LoginClient) -> Asked {
         let name = &self.shared.settings.name;
         let account = self.shared.settings.login_name.map(login);
-        let waiting = match self.shared.look_up(account, password, client, session) {
-            Ok(Known { verdict, held_back }) => {
+        let waiting = match self.shared.look_up(account, credential, client) {
+            Ok(Known { asked, held_back }) => {
                 tokio::time::sleep(held_back.min(self.shared.settings.deadline)).await;
-                return verdict;
+                return asked;
             }
             Err(waiting) => waiting,
         };
-        let late =
-            |why: String| Verdict::Unavailable { cause: format!("delegate {name}: {why}"), alert: false };
         match timeout(self.shared.settings.deadline, waiting).await {
-            Ok(Ok(verdict)) => verdict,
-            Ok(Err(_)) => late("shut down".to_owned()),
-            Err(_) => late(format!("no answer within {} s", self.shared.settings.deadline.as_secs())),
+            Ok(Ok(asked)) => asked,
+            Ok(Err(_)) => Asked::unavailable(format!("delegate {name}: shut down")),
+            Err(_) => self.shared.late(),
         }
+    }
+
+    /// Finds out what the delegate offers, without a login.
+    pub(super) fn learn(&self) {
+        let shared = Arc::clone(&self.shared);
+        self.shared.means.tasks.spawn("mechanisms of the delegate", async move { shared.learn().await });
     }
 }
 
 /// An answer of our own, and how long it is held back.
 struct Known {
-    verdict: Verdict,
+    asked: Asked,
     held_back: Duration,
-}
-
-impl Known {
-    fn at_once(verdict: Verdict) -> Known {
-        Known { verdict, held_back: Duration::ZERO }
-    }
 }
 
 impl Shared {
     fn look_up(
         self: &Arc<Self>,
         account: String,
-        password: &Secret,
-        client: Option<IpAddr>,
-        session: &str,
-    ) -> Result<Known, oneshot::Receiver<Verdict>> {
-        let print = self.fingerprint(&account, password);
+        credential: &Credential,
+        client: &LoginClient,
+    ) -> Result<Known, oneshot::Receiver<Asked>> {
+        let print = self.fingerprint(&account, credential);
         let now = self.means.clock.tick();
         let mut state = lock(&self.state);
         let refusal = state.refusal.min(HELD_BACK);
-        if let Some((verdict, until)) = state.cache.get_mut(&print)
+        if let Some((asked, until)) = state.cache.get_mut(&print)
             && now < *until
         {
-            let held_back = if matches!(verdict, Verdict::Accept(_)) { Duration::ZERO } else { refusal };
-            return Ok(Known { verdict: verdict.clone(), held_back });
+            let accepted = matches!(asked.verdict, Verdict::Accept(_));
+            return Ok(Known {
+                asked: asked.clone(),
+                held_back: if accepted { Duration::ZERO } else { refusal },
+            });
         }
         let (tell, waiting) = oneshot::channel();
         if let Some(waiters) = state.flights.get_mut(&print) {
             waiters.push(tell);
             return Err(waiting);
         }
-        let name = &self.settings.name;
         if !state.breaker.allows(now) {
-            let cause = format!("delegate {name}: unreachable, tried again shortly");
-            return Ok(Known::at_once(Verdict::Unavailable { cause, alert: false }));
+            return Ok(Known { asked: self.left_alone(), held_back: Duration::ZERO });
         }
-        // Promise 6: charged before anything leaves us.
-        let budgets = self.means.settings.load().guard;
-        let realm = self.realm();
-        let charge = match lock(&self.means.guard).charge_apart(&realm, &account, client, &budgets, now) {
+        let charge = match self.charge(&account, client) {
             Ok(charge) => charge,
-            Err(over) => {
-                drop(state);
-                return Ok(Known { verdict: self.over(over, &account, client, session), held_back: refusal });
-            }
+            Err(over) => return Ok(Known { asked: over, held_back: refusal }),
         };
         state.flights.insert(print, vec![tell]);
         drop(state);
-        let (shared, password, session) = (Arc::clone(self), password.clone(), session.to_owned());
+        let (shared, credential, client) = (Arc::clone(self), credential.clone(), client.clone());
         self.means.tasks.spawn("login at the delegate", async move {
-            let verdict = shared.ask_delegate(&account, &password, charge, &session).await;
-            shared.resolve(&print, verdict);
+            let asked = shared.ask_delegate(&account, &credential, charge, &client).await;
+            shared.resolve(&print, &asked);
         });
         Err(waiting)
     }
@@ -176,57 +212,106 @@ impl Shared {
         }
     }
 
-    /// Over budget: not asked. fail2ban may ban a client that goes on guessing, never one whose account others guess at.
-    fn over(&self, over: Over, account: &str, client: Option<IpAddr>, session: &str) -> Verdict {
-        let client = client.map_or_else(|| "-".to_owned(), |client| client.to_string());
+    fn left_alone(&self) -> Asked {
+        Asked::unavailable(format!("delegate {}: unreachable, tried again shortly", self.settings.name))
+    }
+
+    fn late(&self) -> Asked {
+        let Self { settings, .. } = self;
+        Asked::unavailable(format!(
+            "delegate {}: no answer within {} s",
+            settings.name,
+            settings.deadline.as_secs()
+        ))
+    }
+
+    /// Promise 6: charged before anything leaves us. fail2ban may ban a client that goes on guessing, never one whose
+    /// account others guess at.
+    fn charge(&self, account: &str, client: &LoginClient) -> Result<Charge, Asked> {
+        let budgets = self.means.settings.load().guard;
+        let now = self.means.clock.tick();
+        let over =
+            match lock(&self.means.guard).charge_apart(&self.realm(), account, client.counted, &budgets, now)
+            {
+                Ok(charge) => return Ok(charge),
+                Err(over) => over,
+            };
+        let address = client.counted.map_or_else(|| "-".to_owned(), |address| address.to_string());
         let who = match over {
             Over::Account => format!("account {account}"),
             // On trial nobody is banned for what this delegate is asked.
-            Over::Client if self.settings.trial == Trial::Logins => format!("client {client}"),
+            Over::Client if self.settings.trial == Trial::Logins => format!("client {address}"),
             Over::Client => {
-                tracing::info!(%session, %client, login = %account, blame = "client", "login refused, over budget");
-                format!("client {client}")
+                tracing::info!(session = %client.session, client = %address, login = %account, blame = "client",
+                    "login refused, over budget");
+                format!("client {address}")
             }
         };
         let name = &self.settings.name;
         let cause = format!("{who}: too many failed logins, not passed on to delegate {name} for now");
-        Verdict::Unavailable { cause, alert: false }
+        Err(Asked::unavailable(cause))
     }
 
     /// Asks, with failover on Unavailable only: a clear no is final, and no second form of the name is ever tried.
-    async fn ask_delegate(&self, account: &str, password: &Secret, charge: Charge, session: &str) -> Verdict {
-        let shut_down = || Verdict::Unavailable { cause: "shut down".to_owned(), alert: false };
-        let Ok(mut place) = self.places.acquire().await else { return shut_down() };
+    async fn ask_delegate(
+        self: &Arc<Self>,
+        account: &str,
+        credential: &Credential,
+        charge: Charge,
+        client: &LoginClient,
+    ) -> Asked {
+        let Some(place) = self.place().await else { return Asked::unavailable("shut down".to_owned()) };
+        self.warm_up();
+        let mut place = Some(place);
         let begun = self.means.clock.tick();
         let mut ended = Ended::NotSent;
-        let mut last = Verdict::Unavailable { cause: "no AUTH endpoint".to_owned(), alert: true };
+        let mut last = Asked::from(no_endpoint());
+        let mut busy = 0;
         let mut index = 0;
         while let Some(endpoint) = self.settings.auth.get(index) {
-            match self.try_endpoint(endpoint, account, password, session, &mut ended).await {
-                Ok(said) => last = classify_auth(endpoint, &said),
+            if place.is_none() {
+                place = self.place().await;
+            }
+            let Some(at) = place.take() else { break };
+            match self.try_endpoint(at, endpoint, account, credential, client, &mut ended).await {
+                Ok(Said { reply, challenge }) => {
+                    last = Asked { verdict: classify_auth(endpoint, &reply), challenge };
+                }
                 // Another login of ours is under way there: this place is one too many, wait for that one's.
-                Err(fault) if fault.is_busy() && self.gives_place_up() => {
-                    place.forget();
-                    match self.places.acquire().await {
-                        Ok(next) => place = next,
-                        Err(_) => return shut_down(),
-                    }
+                Err((fault, left)) if fault.is_busy() && busy < BUSY_TRIES && self.gives_place_up() => {
+                    busy += 1;
+                    left.permit.forget();
                     continue;
                 }
-                Err(fault) => last = classify_fault(fault.to_string(), fault.phase, &fault.kind),
+                Err((fault, left)) => {
+                    last = Asked::from(classify_fault(fault.to_string(), fault.phase, &fault.kind));
+                    place = Some(left);
+                }
             }
-            if !matches!(last, Verdict::Unavailable { .. }) || ended == Ended::Charged {
+            if !matches!(last.verdict, Verdict::Unavailable { .. }) || ended == Ended::Charged {
                 break;
             }
             index += 1;
         }
-        if matches!(last, Verdict::Accept(_)) {
+        drop(place);
+        if matches!(last.verdict, Verdict::Accept(_)) {
             ended = Ended::Accepted;
         }
+        self.settle(charge, ended);
+        self.learn_from(&last.verdict, ended, begun);
+        last
+    }
+
+    fn settle(&self, charge: Charge, ended: Ended) {
+        lock(&self.means.guard).settle(charge, ended, self.means.clock.tick());
+    }
+
+    /// What an answer tells of the delegate itself: whether it is there, how many sessions it takes, how long its refusals
+    /// last.
+    fn learn_from(&self, verdict: &Verdict, ended: Ended, begun: Tick) {
         let now = self.means.clock.tick();
-        lock(&self.means.guard).settle(charge, ended, now);
         let mut state = lock(&self.state);
-        if matches!(last, Verdict::Reject { .. }) {
+        if matches!(verdict, Verdict::Reject { .. }) {
             let took = now.since(begun);
             state.refusal = if state.refusal.is_zero() { took } else { (state.refusal * 7 + took) / 8 };
         }
@@ -242,10 +327,10 @@ impl Shared {
             }
         }
         drop(state);
-        if let Verdict::Unavailable { cause, alert } = &last {
-            tracing::warn!(blame = "delegate", delegate = %self.settings.name, %cause, alert, "login could not be checked");
+        if let Verdict::Unavailable { cause, alert } = verdict {
+            tracing::warn!(blame = "delegate", delegate = %self.settings.name, %cause, alert,
+                "login could not be checked");
         }
-        last
     }
 
     /// The delegate takes no further session: true if there is more than one place, which is now one fewer.
@@ -255,54 +340,105 @@ impl Shared {
         state.cap.busy(others)
     }
 
+    /// One question at one endpoint. The place is given back with a fault; else it is free when the session has ended.
     async fn try_endpoint(
         &self,
+        mut place: Place,
         endpoint: &Endpoint,
         account: &str,
-        password: &Secret,
-        session: &str,
+        credential: &Credential,
+        client: &LoginClient,
         ended: &mut Ended,
-    ) -> Result<Reply, Fault> {
-        let sink = self.means.trace.sink(session, &endpoint.to_string(), 'D');
-        let timeouts = Timeouts { command: PATIENCE, ..Timeouts::default() };
-        let opened =
-            Connection::open(&self.means.connector, endpoint, &self.means.hello, &timeouts, sink).await;
-        let mut connection = opened?;
-        let said = connection.auth(account, password).await;
+    ) -> Result<Said, (Fault, Place)> {
+        let mut connection = match self.session(&mut place, endpoint, client).await {
+            Ok(connection) => connection,
+            Err(fault) => return Err((fault, place)),
+        };
+        let said = match credential {
+            Credential::Password(password) => {
+                connection.auth(account, password).await.map(|reply| Said { reply, challenge: None })
+            }
+            Credential::Token(mechanism, response) => {
+                ask_with_token(&mut connection, *mechanism, response).await
+            }
+        };
         // Whatever is not known to have stayed with us counts as sent.
         if !matches!(&said, Err(Fault { kind: FaultKind::Local(_), .. })) {
             *ended = Ended::Charged;
         }
-        let said = said?;
-        self.means.tasks.spawn("QUIT at the delegate", connection.quit());
-        Ok(said)
+        match said {
+            Ok(said) => {
+                self.part(connection, place.permit);
+                Ok(said)
+            }
+            Err(fault) => Err((fault, place)),
+        }
     }
 
-    fn resolve(&self, print: &Fingerprint, verdict: Verdict) {
-        let life = match &verdict {
+    fn resolve(&self, print: &Fingerprint, asked: &Asked) {
+        let life = match &asked.verdict {
             Verdict::Accept(_) => self.settings.credentials.yes,
             Verdict::Reject { .. } => self.settings.credentials.no,
             _ => Duration::ZERO,
         };
         let mut state = lock(&self.state);
         if !life.is_zero() {
-            state.cache.insert(*print, (verdict.clone(), self.means.clock.tick() + life));
+            state.cache.insert(*print, (asked.clone(), self.means.clock.tick() + life));
         }
         let waiters = state.flights.remove(print).unwrap_or_default();
         drop(state);
         for waiter in waiters {
-            let _ = waiter.send(verdict.clone());
+            let _ = waiter.send(asked.clone());
         }
     }
 
-    /// Names are case-folded, passwords are not; the length parts the two.
-    fn fingerprint(&self, account: &str, password: &Secret) -> Fingerprint {
+    /// Names are case-folded, passwords are not; the length parts the two. A token is no password, nor the token of
+    /// another mechanism.
+    fn fingerprint(&self, account: &str, credential: &Credential) -> Fingerprint {
         let account = account.to_lowercase();
+        let (kind, secret) = match credential {
+            Credential::Password(password) => ("", password),
+            Credential::Token(mechanism, response) => (mechanism.name(), response),
+        };
         let mut digest = Sha256::new();
         digest.update(self.key);
-        digest.update((account.len() as u64).to_le_bytes());
-        digest.update(account.as_bytes());
-        digest.update(password.expose());
+        for part in [kind, &account] {
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part.as_bytes());
+        }
+        digest.update(secret.expose());
         digest.finalize().into()
+    }
+}
+
+/// The delegate's last word, and what it told the client before.
+struct Said {
+    reply: Reply,
+    challenge: Option<Vec<u8>>,
+}
+
+fn no_endpoint() -> Verdict {
+    Verdict::Unavailable { cause: "no AUTH endpoint".to_owned(), alert: true }
+}
+
+/// A delegate that refuses a token may say why in a challenge, which is answered with a dummy (RFC 7628 §3.2.3): by
+/// ourselves and at once, so that neither its session nor its verdict waits for the client. The client gets the
+/// challenge all the same, and the refusal after its own dummy.
+async fn ask_with_token(
+    connection: &mut Connection,
+    mechanism: Mechanism,
+    response: &Secret,
+) -> Result<Said, Fault> {
+    let challenge = match connection.exchange(mechanism, Some(response)).await? {
+        Exchanged::Done(reply) => return Ok(Said { reply, challenge: None }),
+        Exchanged::Challenge(challenge) => challenge,
+    };
+    match connection.respond(&Secret::new(mechanism.dummy())).await? {
+        Exchanged::Done(reply) => Ok(Said { reply, challenge: Some(challenge) }),
+        Exchanged::Challenge(_) => Err(Fault {
+            phase: Phase::Auth,
+            endpoint: connection.endpoint().to_string(),
+            kind: FaultKind::Garbage("a second challenge to a token".to_owned()),
+        }),
     }
 }

@@ -4,12 +4,12 @@
 //! nobody else. Proof: `transcripts/delegate/`, the in-process rung, the tests with real Postfix and Dovecot.
 
 mod logins;
+pub mod offers;
 mod recipients;
 mod relay_gate;
 mod test;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,11 +21,13 @@ use vouchsafe_core::relay_probe::{Proof, Standing};
 use vouchsafe_core::verdict::Verdict;
 use vouchsafe_net::client::{Connector, Hello};
 use vouchsafe_net::clock::SystemClock;
-use vouchsafe_smtp::{Mailbox, Secret};
+use vouchsafe_smtp::Mailbox;
 
 use crate::tasks::Tasks;
 use crate::trace::Hub;
 use logins::Logins;
+pub use logins::{Asked, Credential, LoginClient};
+use offers::Offers;
 use recipients::Recipients;
 pub use test::Tested;
 
@@ -49,6 +51,8 @@ pub struct Means {
     pub guard: Arc<std::sync::Mutex<Guard>>,
     /// Keeps what was accepted across restarts.
     pub verdicts: Arc<dyn VerdictStore>,
+    /// What the delegates were last seen to offer.
+    pub offers: Arc<Offers>,
     /// The settings in force, for the budgets of the guard.
     pub settings: Arc<ArcSwap<settings::Settings>>,
 }
@@ -92,15 +96,9 @@ impl Delegate {
     pub fn relay_standing(&self) -> Option<Standing> {
         self.recipients.relay_standing()
     }
-    /// Is this login right? At most `deadline` long. `client` is `None` for trusted networks, which are not counted.
-    pub async fn login(
-        &self,
-        login: &str,
-        password: &Secret,
-        client: Option<IpAddr>,
-        session: &str,
-    ) -> Verdict {
-        self.logins.ask(login, password, client, session).await
+    /// Is this login right? At most `deadline` long.
+    pub async fn login(&self, login: &str, credential: &Credential, client: &LoginClient) -> Asked {
+        self.logins.ask(login, credential, client).await
     }
     /// Forgets verdicts about an address, an `@domain`, or all (empty); how many.
     pub fn flush(&self, what: &str) -> usize {
@@ -117,6 +115,12 @@ impl Delegate {
     /// Forgets what is known of credentials.
     pub fn flush_credentials(&self) {
         self.logins.flush();
+    }
+    /// Finds out behind the scenes what it offers, where that is not known yet.
+    fn learn(&self) {
+        if self.means.offers.is_unseen(&self.settings) {
+            self.logins.learn();
+        }
     }
     /// Writes behind what changed of the accepted recipients; returns at once.
     fn save(&self) {
@@ -176,6 +180,20 @@ impl Delegates {
     /// Takes up what an earlier run, or a delegate with other settings, knew.
     pub(crate) fn restore(&self) {
         self.by_name.load().values().for_each(Delegate::restore);
+    }
+    /// What they were last seen to offer.
+    pub fn offers(&self) -> &Offers {
+        &self.means.offers
+    }
+    /// Clients find no way to log in: what the delegates that answer for logins offer is found out, where it is unknown.
+    pub(crate) fn learn(&self, settings: &settings::Settings) {
+        for source in settings.relay.logins.sources() {
+            if let settings::LoginSource::Delegate(name) = source
+                && let Some(delegate) = self.get(name)
+            {
+                delegate.learn();
+            }
+        }
     }
     /// The delegate of this name.
     pub fn get(&self, name: &str) -> Option<Arc<Delegate>> {

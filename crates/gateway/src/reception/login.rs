@@ -1,68 +1,87 @@
-//! AUTH in a session: PLAIN and LOGIN, until name and password are there; then one question to the login's source.
+//! AUTH in a session: until the name is there, and the password or token with it; then one question to the login's
+//! source.
 //!
 //! Never logs a credential; the password lives in a `Secret` until the source has it.
 
 use std::sync::Arc;
 
 use futures_util::stream;
+use vouchsafe_config::ListenerKind;
 use vouchsafe_core::verdict::Verdict;
+use vouchsafe_net::client::Identity;
 use vouchsafe_net::server::Work;
-use vouchsafe_smtp::sasl;
+use vouchsafe_smtp::sasl::{self, Mechanism, Names, Unfit};
 use vouchsafe_smtp::server::Answer;
 use vouchsafe_smtp::{Reply, Secret};
 
 use super::{Event, Session, ready};
+use crate::delegate::{Asked, Credential, LoginClient};
 use crate::sources;
-
-/// Mechanisms that a listener with logins announces.
-pub const MECHANISMS: [&str; 2] = ["PLAIN", "LOGIN"];
 
 /// Where an AUTH exchange stands.
 pub(super) enum Sasl {
     Idle,
-    Plain,
+    /// The client speaks first, and was asked to.
+    First(Mechanism),
     LoginName,
     LoginPassword(String),
+    /// The client was told why its token is refused; the refusal follows whatever it answers.
+    Refused(String, Verdict),
 }
 
 impl Session {
     pub(super) fn sasl_start(&mut self, mechanism: &str, initial: Option<Secret>) -> Work<Event> {
-        match (mechanism, initial) {
-            ("PLAIN", Some(response)) => self.plain(&response),
-            ("PLAIN", None) => {
-                self.sasl = Sasl::Plain;
-                ready(Answer::Challenge(Vec::new()))
-            }
-            ("LOGIN", Some(name)) => self.login_name(&name),
-            ("LOGIN", None) => {
+        self.tried = true;
+        match (Mechanism::from_name(mechanism), initial) {
+            (Some(Mechanism::Login), Some(name)) => self.login_name(&name),
+            (Some(Mechanism::Login), None) => {
                 self.sasl = Sasl::LoginName;
                 ready(Answer::Challenge(b"Username:".to_vec()))
             }
-            _ => ready(Answer::No(Reply::new(504, (5, 5, 4), "Mechanism not supported"))),
+            (Some(mechanism), Some(response)) => self.first(mechanism, response),
+            (Some(mechanism), None) => {
+                self.sasl = Sasl::First(mechanism);
+                ready(Answer::Challenge(Vec::new()))
+            }
+            (None, _) => ready(Answer::No(Reply::new(504, (5, 5, 4), "Mechanism not supported"))),
         }
     }
 
     pub(super) fn sasl_step(&mut self, response: Secret) -> Work<Event> {
         match std::mem::replace(&mut self.sasl, Sasl::Idle) {
-            Sasl::Plain => self.plain(&response),
+            Sasl::First(mechanism) => self.first(mechanism, response),
             Sasl::LoginName => self.login_name(&response),
-            Sasl::LoginPassword(name) => self.check(name, response),
+            Sasl::LoginPassword(name) => self.check_password(name, response),
+            Sasl::Refused(login, verdict) => {
+                let answer = self.logged_in(login, verdict);
+                ready(answer)
+            }
             Sasl::Idle => malformed(),
+        }
+    }
+
+    fn first(&mut self, mechanism: Mechanism, response: Secret) -> Work<Event> {
+        match mechanism {
+            Mechanism::Plain => self.plain(&response),
+            _ => self.token(mechanism, response),
         }
     }
 
     fn plain(&mut self, response: &Secret) -> Work<Event> {
         match sasl::decode_plain(response.expose()) {
-            // To act as somebody else is not ours to grant (DESIGN section 4).
             Ok(plain) if plain.authzid.is_empty() || plain.authzid == plain.authcid => {
-                self.check(plain.authcid, plain.password)
+                self.check_password(plain.authcid, plain.password)
             }
-            Ok(_) => ready(Answer::No(Reply::new(
-                535,
-                (5, 7, 8),
-                "Authorization identity must be the login itself",
-            ))),
+            Ok(_) => ready(Answer::No(other_identity())),
             Err(_) => malformed(),
+        }
+    }
+
+    fn token(&mut self, mechanism: Mechanism, response: Secret) -> Work<Event> {
+        match Names::new(mechanism).read(response.expose()) {
+            Ok(Some(login)) => self.check(login, Credential::Token(mechanism, response)),
+            Err(Unfit::OtherIdentity) => ready(Answer::No(other_identity())),
+            Ok(None) | Err(Unfit::Malformed) => malformed(),
         }
     }
 
@@ -77,18 +96,58 @@ impl Session {
     }
 
     /// Octets that could end a line at the delegate never leave us (RELIABILITY section 4).
-    fn check(&mut self, login: String, password: Secret) -> Work<Event> {
+    fn check_password(&mut self, login: String, password: Secret) -> Work<Event> {
         let unfit = |octet: &u8| matches!(octet, b'\r' | b'\n' | 0);
         if password.expose().is_empty() || password.expose().iter().any(unfit) {
             return malformed();
         }
+        self.check(login, Credential::Password(password))
+    }
+
+    fn check(&mut self, login: String, credential: Credential) -> Work<Event> {
         let (gateway, settings) = (Arc::clone(&self.gateway), self.gateway.settings.load_full());
-        let client = self.counted_client();
-        let session = self.id.clone();
+        let client = self.login_client();
         Box::pin(stream::once(Box::pin(async move {
-            let verdict = sources::login(&gateway, &settings, &login, &password, client, &session).await;
-            Event::Login { login, verdict }
+            let asked = sources::login(&gateway, &settings, &login, &credential, &client).await;
+            Event::Login { login, asked }
         })))
+    }
+
+    /// The client as guard and delegate know it.
+    fn login_client(&self) -> LoginClient {
+        let (helo, esmtp) = self.hello.clone();
+        let identity = self.peer.map(|peer| Identity {
+            address: peer.ip().to_canonical(),
+            port: Some(peer.port()),
+            helo,
+            esmtp,
+            message: None,
+        });
+        LoginClient { counted: self.counted_client(), identity, session: self.id.clone() }
+    }
+
+    /// RFC 7628 §3.2.3: why a token is refused is told first, the refusal follows.
+    pub(super) fn login_decided(&mut self, login: String, asked: Asked) -> Answer {
+        match asked {
+            Asked { verdict: verdict @ Verdict::Reject { .. }, challenge: Some(challenge) } => {
+                self.sasl = Sasl::Refused(login, verdict);
+                Answer::Challenge(challenge)
+            }
+            Asked { verdict, .. } => self.logged_in(login, verdict),
+        }
+    }
+
+    /// The client gave up, or said what is no response.
+    pub(super) fn login_cancelled(&mut self) {
+        if let Sasl::Refused(login, verdict) = std::mem::replace(&mut self.sasl, Sasl::Idle) {
+            // It has its refusal, and the administrator is to see it.
+            self.logged_in(login, verdict);
+        }
+    }
+
+    /// The client left without trying any mechanism.
+    pub fn found_no_login(&self) -> bool {
+        self.listener.kind == ListenerKind::Submission && !self.tried
     }
 
     /// The verdict as a reply. Promise 3: an outage is 454, never 535.
@@ -119,6 +178,11 @@ impl Session {
     pub(super) fn client_text(&self) -> String {
         self.client().map_or_else(|| "-".to_owned(), |client| client.to_string())
     }
+}
+
+/// To act as somebody else is not ours to grant (DESIGN section 4).
+fn other_identity() -> Reply {
+    Reply::new(535, (5, 7, 8), "Authorization identity must be the login itself")
 }
 
 fn malformed() -> Work<Event> {

@@ -18,15 +18,14 @@ use vouchsafe_core::envelope::{Envelope, MessageId, Origin};
 use vouchsafe_core::headers::Fix;
 use vouchsafe_core::policy::{self, Client, RelayPermit};
 use vouchsafe_core::ports::{BoxFuture, Clock, HistoryEvent, Reservation, StoreFault};
-use vouchsafe_core::verdict::Verdict;
 use vouchsafe_net::server::{Handler, TlsFacts, Work};
 use vouchsafe_smtp::server::{Answer, Claim, Config, Question};
 use vouchsafe_smtp::{MailFrom, RcptTo, Reply};
 
+use crate::delegate::Asked;
 use crate::gateway::Gateway;
 use crate::intake::{Intake, refusal};
 use commit::Committing;
-pub use login::MECHANISMS;
 use login::Sasl;
 use recipient::Asking;
 
@@ -51,6 +50,8 @@ pub struct Session {
     tls: Option<TlsFacts>,
     login: Option<String>,
     sasl: Sasl,
+    /// A login was tried.
+    tried: bool,
     transaction: Option<Box<Transaction>>,
 }
 
@@ -78,8 +79,8 @@ pub enum Event {
     Login {
         /// The name, as given.
         login: String,
-        /// The verdict.
-        verdict: Verdict,
+        /// The verdict, and what the client is told before it.
+        asked: Asked,
     },
 }
 
@@ -112,6 +113,7 @@ impl Session {
             tls: None,
             login: None,
             sasl: Sasl::Idle,
+            tried: false,
             transaction: None,
         }
     }
@@ -367,7 +369,7 @@ impl Handler for Session {
         match event {
             Event::Answer(answer) => answer,
             Event::Recipient { index, to, outcome } => self.decided(index, to, outcome),
-            Event::Login { login, verdict } => self.logged_in(login, verdict),
+            Event::Login { login, asked } => self.login_decided(login, asked),
         }
     }
 
@@ -391,6 +393,10 @@ impl Handler for Session {
     fn dropped(&mut self) {
         self.transaction = None;
         self.sasl = Sasl::Idle;
+    }
+
+    fn cancelled(&mut self) {
+        self.login_cancelled();
     }
 
     fn secured(&mut self, facts: TlsFacts) {

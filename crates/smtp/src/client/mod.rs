@@ -242,6 +242,11 @@ impl Client {
         std::mem::take(&mut self.trace)
     }
 
+    /// Keeps the dialogue from now on, or no longer.
+    pub fn set_traced(&mut self, traced: bool) {
+        self.config.trace = traced;
+    }
+
     /// Octets to write.
     pub fn outgoing(&self) -> &[u8] {
         &self.out[self.written..]
