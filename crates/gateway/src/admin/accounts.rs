@@ -14,6 +14,7 @@ use vouchsafe_smtp::{Secret, Tick};
 
 use super::{Admins, Role, check_name, digest, hex, throttle, totp};
 use crate::delegate::lock;
+use crate::delegate::{Credential, LoginClient};
 use crate::gateway::Gateway;
 use crate::sources;
 
@@ -255,7 +256,9 @@ pub async fn log_in(gateway: &Arc<Gateway>, attempt: Attempt) -> Result<String, 
     let right = if by_mail {
         let settings = gateway.settings.load_full();
         let password = Secret::new(password);
-        match sources::login(gateway, &settings, &name, &password, client, "web").await {
+        let asked = LoginClient { counted: client, identity: None, session: "web".to_owned() };
+        let credential = Credential::Password(password);
+        match sources::login(gateway, &settings, &name, &credential, &asked).await.verdict {
             Verdict::Accept(_) => true,
             Verdict::Reject { .. } => false,
             Verdict::Unavailable { cause, .. } => return Err(Refusal::Unavailable(cause)),
