@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use vouchsafe_core::detach::{Pattern, Rules};
 use vouchsafe_core::guard::{Budget, Budgets};
 use vouchsafe_core::send_as::Aliases;
+use vouchsafe_core::stub::Language;
 use vouchsafe_core::{Endpoint, TlsMode};
 use vouchsafe_smtp::data::BareNewline;
 use vouchsafe_smtp::sasl::Mechanism;
@@ -48,8 +50,8 @@ pub(crate) fn settings(root: &Table, findings: &Findings, lookup: &dyn Lookup) -
         queue: queue(&top),
         limits: limits(&top),
         web: web(&top),
+        attachments: attachments(&top),
     };
-    top.below("attachments", Some("[attachments]")).finish();
     top.finish();
     check::cross(&settings, findings);
     any_domain::hand_over(&mut settings);
@@ -520,6 +522,31 @@ fn queue(top: &Section<'_>) -> Queue {
     };
     s.finish();
     queue
+}
+
+fn attachments(top: &Section<'_>) -> Attachments {
+    let s = top.below("attachments", Some("[attachments]"));
+    let pattern = |n: &Node| Pattern::parse(text(n)?).ok_or_else(|| Bad::new("is empty"));
+    let patterns = |key: &str| s.value(key, |n| each(n, pattern)).unwrap_or_default();
+    let attachments = Attachments {
+        rules: Rules {
+            part_over: s.size("part_over"),
+            message_over: s.size("message_over"),
+            include: patterns("include"),
+            exclude: patterns("exclude"),
+        },
+        hard_limit: s.size_or_none("hard_limit"),
+        outbound: s.flag("outbound"),
+        internal: s.flag("internal"),
+        inbound: s.chosen("inbound", &[("off", Inbound::Off), ("unscanned", Inbound::Unscanned)]),
+        per_recipient: s.chosen("links", &[("per_recipient", true), ("per_message", false)]),
+        expire: s.time("expire"),
+        language: s.chosen("language", &Language::ALL),
+        manifest: s.flag("manifest"),
+        public_url: None,
+    };
+    s.finish();
+    attachments
 }
 
 fn limits(top: &Section<'_>) -> Limits {

@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use vouchsafe_core::detach::Rules;
 use vouchsafe_core::endpoint::Endpoint;
 use vouchsafe_core::guard::Budgets;
+use vouchsafe_core::stub::Language;
 use vouchsafe_smtp::address::{Mailbox, ReversePath};
 use vouchsafe_smtp::data::BareNewline;
 use vouchsafe_smtp::sasl::Mechanism;
@@ -40,6 +42,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Administration pages, API, metrics.
     pub web: Web,
+    /// Large parts, swapped for links.
+    pub attachments: Attachments,
 }
 
 impl Settings {
@@ -463,4 +467,38 @@ pub struct Limits {
     pub deliveries_per_destination: usize,
     /// `Received` fields of an arriving message (RFC 5321 §6.3). Past it: `554 5.4.6`.
     pub received_hops: usize,
+}
+
+/// Large parts, swapped for links.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachments {
+    /// What is large, and what is let alone.
+    pub rules: Rules,
+    /// Past it a message that should have become smaller is refused: `552 5.3.4`.
+    pub hard_limit: Option<u64>,
+    /// Mail of our users to others.
+    pub outbound: bool,
+    /// Mail of our users to our own domains.
+    pub internal: bool,
+    /// Mail of strangers.
+    pub inbound: Inbound,
+    /// A link for every recipient, or one for all.
+    pub per_recipient: bool,
+    /// Links are good for so long.
+    pub expire: Duration,
+    /// Of the words in place of a file, where the message names none.
+    pub language: Language,
+    /// A small text file takes the place of the first.
+    pub manifest: bool,
+    /// Where links lead, without a slash at its end; `None`: nothing is detached.
+    pub public_url: Option<String>,
+}
+
+/// Whether strangers' files are detached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inbound {
+    /// No.
+    Off,
+    /// Yes, though nobody has looked at them.
+    Unscanned,
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use vouchsafe_config::Settings;
+use vouchsafe_core::attachments::BlobStore;
 use vouchsafe_core::guard::Guard;
 use vouchsafe_core::ports::{
     Clock, GuardStore, History, HistoryEvent, MailStore, SettingsStore, VerdictStore,
@@ -38,6 +39,8 @@ pub struct Stores {
     pub verdicts: Arc<dyn VerdictStore>,
     /// Counters of the guard.
     pub guard: Arc<dyn GuardStore>,
+    /// Detached files; without them nothing is detached.
+    pub blobs: Option<Arc<dyn BlobStore>>,
 }
 
 impl Stores {
@@ -52,6 +55,7 @@ impl Stores {
             history: store.clone(),
             verdicts: store.clone(),
             guard: store,
+            blobs: None,
         }
     }
 }

@@ -7,10 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use vouchsafe_core::attachments::BlobStore;
+use vouchsafe_core::detach::Rules;
 use vouchsafe_core::headers::{Fix, HeaderFacts, HeaderScanner};
-use vouchsafe_core::ports::{Body, BodyWriter, MailStore, Reservation, SMALL_BODY, StoreFault};
+use vouchsafe_core::ports::{Body, MailStore, Reservation, SMALL_BODY, StoreFault};
 use vouchsafe_core::trace::mark;
 use vouchsafe_smtp::Reply;
+
+use crate::detaching::{Detacher, Outcome};
+use crate::spool::Spool;
 
 /// What a body may take from the budget at once.
 const STEP: usize = 64 * 1024;
@@ -42,6 +47,24 @@ impl Budget {
     }
 }
 
+/// Large parts are moved to blobs.
+pub struct Detach {
+    /// Where to.
+    pub blobs: Arc<dyn BlobStore>,
+    /// Which.
+    pub rules: Rules,
+    /// Some recipient gets the message as it is.
+    pub keep_raw: bool,
+}
+
+/// Where octets go that are not kept in the buffer.
+enum Rest {
+    /// As they are.
+    Plain(Spool),
+    /// Through the scanner, once the message is so large that a part may be.
+    Detaching(Box<Detacher>),
+}
+
 /// The body of one transaction.
 pub struct Intake {
     store: Arc<dyn MailStore>,
@@ -51,7 +74,13 @@ pub struct Intake {
     reserved: u64,
     scanner: HeaderScanner,
     buffer: Vec<u8>,
-    writer: Option<Box<dyn BodyWriter>>,
+    rest: Rest,
+    /// Octets have gone to `rest`.
+    begun: bool,
+    /// Octets up to which nothing can be detached.
+    least: u64,
+    /// Octets of disk that one of the message may take.
+    factor: u64,
     spill: bool,
     size: u64,
     max_hops: usize,
@@ -67,7 +96,17 @@ impl Intake {
         fix: Fix,
         max_hops: usize,
         hostname: &str,
+        detach: Option<Detach>,
     ) -> Intake {
+        let factor = if detach.as_ref().is_some_and(|detach| detach.keep_raw) { 2 } else { 1 };
+        let least = detach.as_ref().map_or(u64::MAX, |detach| detach.rules.least());
+        let spool = Spool::new(Arc::clone(&store));
+        let rest = match detach {
+            Some(Detach { blobs, rules, keep_raw }) => {
+                Rest::Detaching(Box::new(Detacher::new(blobs, rules, keep_raw, spool)))
+            }
+            None => Rest::Plain(spool),
+        };
         Intake {
             store,
             budget,
@@ -76,7 +115,10 @@ impl Intake {
             reserved,
             scanner: HeaderScanner::new(fix).counting(mark(hostname)),
             buffer: Vec::new(),
-            writer: None,
+            rest,
+            begun: false,
+            least,
+            factor,
             spill: false,
             size: 0,
             max_hops,
@@ -86,8 +128,8 @@ impl Intake {
     /// Takes octets. An error refuses the message.
     pub fn push(&mut self, octets: &[u8]) -> Result<(), Reply> {
         self.size += octets.len() as u64;
-        if self.size > self.reserved {
-            let more = self.size + AHEAD.min(self.size);
+        if self.size * self.factor > self.reserved {
+            let more = self.size * self.factor + AHEAD.min(self.size);
             self.reservation.grow(more).map_err(|fault| refusal(&fault))?;
             self.reserved = more;
         }
@@ -115,7 +157,7 @@ impl Intake {
 
     /// Whether `flush` has something to do.
     pub fn is_full(&self) -> bool {
-        self.buffer.len() > SMALL_BODY || (self.spill || self.writer.is_some()) && self.buffer.len() >= STEP
+        self.buffer.len() > SMALL_BODY || (self.spill || self.begun) && self.buffer.len() >= STEP
     }
 
     /// Moves what is buffered to the message's own file. An error refuses the message.
@@ -127,11 +169,12 @@ impl Intake {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        let writer = match &mut self.writer {
-            Some(writer) => writer,
-            none => none.insert(self.store.body_writer().await?),
-        };
-        writer.write(Bytes::from(std::mem::take(&mut self.buffer))).await?;
+        self.begun = true;
+        let octets = std::mem::take(&mut self.buffer);
+        match &mut self.rest {
+            Rest::Plain(spool) => spool.push(octets).await?,
+            Rest::Detaching(detacher) => detacher.take(&octets).await?,
+        }
         self.budget.give(std::mem::take(&mut self.held));
         self.spill = false;
         Ok(())
@@ -144,16 +187,22 @@ impl Intake {
         self.scanner.finish(&mut tail);
         self.buffer = tail;
         let facts = self.scanner.facts().clone();
-        let body = if self.writer.is_some() {
+        let content = if self.begun || self.buffer.len() as u64 > self.least {
             self.write().await?;
-            match self.writer.take() {
-                Some(writer) => Body::Spooled(writer.finish().await?),
-                None => Body::Memory(Bytes::new()),
+            match std::mem::replace(&mut self.rest, Rest::Plain(Spool::new(Arc::clone(&self.store)))) {
+                Rest::Plain(spool) => Content::Body(spool.finish(false).await?),
+                Rest::Detaching(detacher) => {
+                    let outcome = detacher.finish().await?;
+                    match outcome.moved.is_empty() {
+                        true => Content::Body(outcome.spool.finish(false).await?),
+                        false => Content::Detached(Box::new(outcome)),
+                    }
+                }
             }
         } else {
-            Body::Memory(Bytes::from(std::mem::take(&mut self.buffer)))
+            Content::Body(Body::Memory(Bytes::from(std::mem::take(&mut self.buffer))))
         };
-        Ok(Finished { facts, body, keep: self })
+        Ok(Finished { facts, content, keep: self })
     }
 }
 
@@ -163,12 +212,20 @@ impl Drop for Intake {
     }
 }
 
+/// What came, and what it has become.
+pub(crate) enum Content {
+    /// As it came.
+    Body(Body),
+    /// Parts of it were moved.
+    Detached(Box<Outcome>),
+}
+
 /// A whole body, not yet durable.
 pub struct Finished {
     /// What its header has.
     pub facts: HeaderFacts,
     /// The content.
-    pub body: Body,
+    pub(crate) content: Content,
     /// Keeps reservation and budget until the message is durable.
     pub keep: Intake,
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use vouchsafe_config::{Listener, ListenerKind, ReceivedClient};
+use vouchsafe_config::{Listener, ListenerKind, ReceivedClient, Settings};
 use vouchsafe_core::envelope::Envelope;
 use vouchsafe_core::headers::Fix;
 use vouchsafe_core::ports::{Accepted, Body, Clock, HistoryEvent, StoreFault};
@@ -11,13 +11,14 @@ use vouchsafe_net::server::TlsFacts;
 use vouchsafe_smtp::Reply;
 use vouchsafe_smtp::server::Answer;
 
+use crate::detaching::forms::{self, Made};
 use crate::gateway::Gateway;
-use crate::intake::{Finished, Intake, refusal};
+use crate::intake::{Content, Finished, Intake, refusal};
 
 pub(super) struct Committing {
     pub gateway: Arc<Gateway>,
     pub listener: Arc<Listener>,
-    pub hostname: String,
+    pub settings: Arc<Settings>,
     pub hello: (String, bool),
     pub tls: Option<TlsFacts>,
     pub envelope: Envelope,
@@ -28,15 +29,33 @@ impl Committing {
     /// The reply to the dot. Once the store has the message it ends durable or not at all; the driver never drops this.
     pub async fn run(self) -> Answer {
         match self.commit().await {
-            Ok(reply) => Answer::Yes(reply),
+            Ok(answer) => answer,
             Err(fault) => Answer::No(refusal(&fault)),
         }
     }
 
-    async fn commit(self) -> Result<Reply, StoreFault> {
-        let Committing { gateway, listener, hostname, hello, tls, envelope, intake } = self;
-        let Finished { facts, body, keep } = intake.finish().await?;
+    async fn commit(self) -> Result<Answer, StoreFault> {
+        let Committing { gateway, listener, settings, hello, tls, envelope, intake } = self;
+        let Finished { facts, content, keep } = intake.finish().await?;
         let now = gateway.clock.now();
+        let attachments = &settings.attachments;
+        let (body, detached, largest) = match content {
+            Content::Body(body) => {
+                let len = body_len(&body);
+                (body, None, len)
+            }
+            Content::Detached(outcome) => {
+                let Made { body, detached, largest } =
+                    forms::make(*outcome, &envelope, attachments, now).await?;
+                (body, Some(detached), largest)
+            }
+        };
+        if attachments.hard_limit.is_some_and(|limit| largest > limit)
+            && forms::detach(&envelope, attachments, &gateway.stores).is_some()
+        {
+            let words = "Message is too large, and its parts cannot be replaced by links";
+            return Ok(Answer::No(Reply::new(552, (5, 3, 4), words)));
+        }
         let full = listener.received_client == ReceivedClient::Full;
         let fix = if listener.kind == ListenerKind::Mx { Fix::Untouched } else { Fix::Submission };
         let only = match envelope.recipients() {
@@ -45,7 +64,7 @@ impl Committing {
         };
         let head = head(
             &TraceFacts {
-                hostname: &hostname,
+                hostname: &settings.hostname,
                 helo: &hello.0,
                 client: envelope.origin.client.filter(|_| full),
                 esmtp: hello.1,
@@ -60,18 +79,16 @@ impl Committing {
             fix,
         );
         let content = match &body {
-            Body::Memory(bytes) => Some((head.clone(), bytes.clone())),
-            Body::Spooled(_) => None,
+            Body::Memory(bytes) if detached.is_none() => Some((head.clone(), bytes.clone())),
+            // Forms are made of what is at rest.
+            Body::Memory(_) | Body::Spooled(_) => None,
         };
         let id = envelope.id;
         let event = accepted_event(&envelope, now);
         let claim = gateway.deliverer.has_room();
         // Promise 1: nothing is acknowledged before this returns.
-        let deliveries = gateway
-            .stores
-            .mail
-            .accept(Accepted { envelope, head, body, due: now, claim, detached: None })
-            .await?;
+        let deliveries =
+            gateway.stores.mail.accept(Accepted { envelope, head, body, due: now, claim, detached }).await?;
         drop(keep);
         tracing::info!(session = %event.session, id = %id, sender = %event.sender, recipients = %event.recipient,
             "message accepted");
@@ -81,7 +98,14 @@ impl Committing {
         } else {
             gateway.deliverer.wake();
         }
-        Ok(Reply::new(250, (2, 0, 0), format!("Ok: queued as {id}")))
+        Ok(Answer::Yes(Reply::new(250, (2, 0, 0), format!("Ok: queued as {id}"))))
+    }
+}
+
+fn body_len(body: &Body) -> u64 {
+    match body {
+        Body::Memory(octets) => octets.len() as u64,
+        Body::Spooled(body) => body.len,
     }
 }
 

@@ -23,6 +23,7 @@ use vouchsafe_smtp::server::{Answer, Claim, Config, Question};
 use vouchsafe_smtp::{MailFrom, RcptTo, Reply};
 
 use crate::delegate::Asked;
+use crate::detaching::forms;
 use crate::gateway::Gateway;
 use crate::intake::{Intake, refusal};
 use commit::Committing;
@@ -289,6 +290,8 @@ impl Session {
         let Some((reservation, reserved)) = transaction.reservation.take() else {
             return Answer::No(refusal(&StoreFault::Broken("body without its space".to_owned())));
         };
+        let detach =
+            forms::detach(&transaction.envelope, &transaction.settings.attachments, &self.gateway.stores);
         transaction.intake = Some(Intake::new(
             Arc::clone(&self.gateway.stores.mail),
             Arc::clone(&self.gateway.budget),
@@ -297,6 +300,7 @@ impl Session {
             fix,
             transaction.settings.limits.received_hops,
             &transaction.settings.hostname,
+            detach,
         ));
         Answer::Yes(Reply::plain(354, "Start mail input"))
     }
@@ -309,7 +313,7 @@ impl Session {
         let committing = Committing {
             gateway: Arc::clone(&self.gateway),
             listener: Arc::clone(&self.listener),
-            hostname: settings.hostname.clone(),
+            settings,
             hello: self.hello.clone(),
             tls: self.tls.clone(),
             envelope,

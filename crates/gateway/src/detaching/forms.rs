@@ -1,0 +1,113 @@
+//! From a message whose large parts were moved to the forms its recipients get: one for each route that detaches, in the
+//! language of the message or of the settings. Decides for whom before the message comes, and how it looks after.
+
+use std::sync::Arc;
+
+use vouchsafe_config::{Attachments, Inbound};
+use vouchsafe_core::attachments::{Access, Detached, Detachment, LinkRules};
+use vouchsafe_core::detach::{Direction, direction};
+use vouchsafe_core::envelope::{Envelope, RouteKey};
+use vouchsafe_core::links::{LinkSecret, TOKEN_LEN};
+use vouchsafe_core::ports::{Body, StoreFault};
+use vouchsafe_core::rewrite::{self, Content};
+use vouchsafe_core::stub::{Block, File, Language};
+use vouchsafe_core::{Timestamp, links};
+
+use super::Outcome;
+use crate::gateway::Stores;
+use crate::intake::Detach;
+
+/// What was made of the message.
+pub(crate) struct Made {
+    /// The content that is kept.
+    pub body: Body,
+    /// What was detached.
+    pub detached: Detachment,
+    /// Octets of the largest form.
+    pub largest: u64,
+}
+
+/// Routes of the envelope whose recipients get links in place of large parts.
+fn routes(envelope: &Envelope, settings: &Attachments) -> Vec<RouteKey> {
+    let mut routes: Vec<RouteKey> =
+        envelope.recipients().iter().map(|(_, permit)| permit.route().clone()).collect();
+    routes.sort();
+    routes.dedup();
+    routes.retain(|route| match direction(route, envelope.origin.known_sender) {
+        Direction::Outbound => settings.outbound,
+        Direction::Internal => settings.internal,
+        Direction::Inbound => settings.inbound == Inbound::Unscanned,
+    });
+    routes
+}
+
+/// Whether parts of this message may be moved, and how.
+pub(crate) fn detach(envelope: &Envelope, settings: &Attachments, stores: &Stores) -> Option<Detach> {
+    // A link must lead somewhere.
+    settings.public_url.as_ref()?;
+    let blobs = Arc::clone(stores.blobs.as_ref()?);
+    let routes = routes(envelope, settings);
+    let all = envelope.recipients().iter().all(|(_, permit)| routes.contains(permit.route()));
+    (!routes.is_empty()).then(|| Detach { blobs, rules: settings.rules.clone(), keep_raw: !all })
+}
+
+/// Writes the forms. What is over the hard limit is the caller's to refuse.
+pub(crate) async fn make(
+    mut outcome: Outcome,
+    envelope: &Envelope,
+    settings: &Attachments,
+    now: Timestamp,
+) -> Result<Made, StoreFault> {
+    let texts = outcome.bodies(&rewrite::texts(&outcome.places)).await?;
+    let file = |id: u32, size: u64| rewrite::file(&outcome.places[id as usize].part, size);
+    let moved: Vec<(u32, File)> =
+        outcome.moved.iter().map(|moved| (moved.id, file(moved.id, moved.blob.len))).collect();
+    let files: Vec<File> = moved.iter().map(|(_, file)| file.clone()).collect();
+    let content = Content {
+        places: &outcome.places,
+        moved: &moved,
+        len: outcome.len,
+        cuts: &outcome.cuts,
+        texts: &texts,
+        manifest: settings.manifest,
+    };
+    let of_message = outcome.places.first().and_then(|place| place.part.header.language.as_deref());
+    let language = of_message.and_then(Language::of).unwrap_or(settings.language);
+    let block = Block { files: &files, until: now + settings.expire, language };
+    let form = rewrite::form(&content, &block).map_err(|bad| StoreFault::Broken(bad.to_string()))?;
+    let address = settings.public_url.as_deref().map_or(0, str::len) + 1 + TOKEN_LEN;
+    let largest = form.len(&"x".repeat(address));
+    let forms: Vec<_> = routes(envelope, settings).into_iter().map(|route| (route, form.clone())).collect();
+    let linked =
+        envelope.recipients().iter().filter(|(_, permit)| forms.iter().any(|(key, _)| key == permit.route()));
+    let blind =
+        if linked.count() > links::OWN_TOKENS { blind(&mut outcome, envelope).await? } else { Vec::new() };
+    let parts = outcome.moved.iter().zip(&files).zip(0..).map(|((moved, file), position)| Detached {
+        blob: moved.blob.clone(),
+        file_name: file.name.clone(),
+        media_type: file.media_type.clone(),
+        position,
+    });
+    let detached = Detachment {
+        parts: parts.collect(),
+        forms,
+        links: LinkRules {
+            per_recipient: settings.per_recipient,
+            blind,
+            expire: settings.expire,
+            access: Access::Link,
+            secret: LinkSecret::new(rand::random()),
+        },
+    };
+    Ok(Made { body: outcome.spool.finish(true).await?, detached, largest })
+}
+
+/// Recipients that the header does not name, by their places. The header is at most as large as `intake` lets in.
+async fn blind(outcome: &mut Outcome, envelope: &Envelope) -> Result<Vec<u32>, StoreFault> {
+    let end = outcome.places.first().map_or(0, |place| place.part.body_at);
+    let header = outcome.stretch(0..end).await?;
+    let header = String::from_utf8_lossy(&header).to_lowercase();
+    let is_named = |address: &str| header.contains(&address.to_lowercase());
+    let all = (0u32..).zip(envelope.recipients());
+    Ok(all.filter(|(_, (to, _))| !is_named(to.mailbox.as_str())).map(|(index, _)| index).collect())
+}
