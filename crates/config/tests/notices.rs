@@ -85,7 +85,6 @@ fn every_notice_is_given_with_its_line() {
         "line 41: limits.sessions_per_address: 50 is never reached: 10 is the limit in all",
         "line 41: limits.deliveries_per_destination: 20 is never reached: 5 is the limit in all",
         "line 43: limits.recipients: is below the 100 that RFC 5321 asks for",
-        "line 45: web: there is no web page in this version; the section is ignored",
         "line 51: listener[behind].proxies: 0.0.0.0/0 holds strangers: any of them could pass for a trusted client",
         "line 51: listener[behind].proxies: 2000::/12 holds strangers: any of them could pass for a trusted client",
         "line 56: listener[plain].proxy_protocol: has no effect: proxies is empty",
