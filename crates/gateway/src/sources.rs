@@ -9,9 +9,10 @@ use vouchsafe_config::{AcceptedDomain, LoginSource, RecipientSource, Settings, T
 use vouchsafe_core::ports::{Clock, HistoryEvent, StoreFault};
 use vouchsafe_core::trial::{self, Finding};
 use vouchsafe_core::verdict::Verdict;
-use vouchsafe_smtp::{Mailbox, Reply};
+use vouchsafe_smtp::sasl::{Mechanism, Names};
+use vouchsafe_smtp::{Mailbox, Reply, Secret};
 
-use crate::delegate::{Asked, Credential, LoginClient};
+use crate::delegate::{Asked, Credential, Exchange, LoginClient, Step, unfit};
 use crate::gateway::Gateway;
 
 /// How far a question may go.
@@ -100,6 +101,66 @@ pub async fn login(
         });
     }
     decided
+}
+
+/// Begins an exchange of a challenge mechanism: only where one delegate answers for all logins. `initial` is the client's
+/// first response, where it spoke first.
+pub async fn exchange(
+    gateway: &Gateway,
+    settings: &Settings,
+    mechanism: Mechanism,
+    initial: Option<Secret>,
+    client: LoginClient,
+) -> (Option<Exchange>, Step) {
+    let over = |login, verdict| (None, Step::Over(login, verdict));
+    let Some(source @ LoginSource::Delegate(name)) = settings.relay.logins.only() else {
+        return over(None, not_taken(mechanism));
+    };
+    if !gateway.delegates.offers().takes(settings, source, mechanism) {
+        return over(None, not_taken(mechanism));
+    }
+    let Some(delegate) = gateway.delegates.get(name) else { return over(None, gone(name)) };
+    let mut names = Names::new(mechanism);
+    let initial = match initial.map(|response| (names.read(response.expose()), response)) {
+        None => None,
+        Some((Err(why), _)) => return over(None, unfit(why)),
+        Some((Ok(login), response)) => {
+            if let Some(verdict) = shadowed(gateway, login.as_deref()).await {
+                return over(login, verdict);
+            }
+            Some((login, response))
+        }
+    };
+    let mut exchange = delegate.exchange(mechanism, names, initial, client);
+    let step = exchange.begin().await;
+    (Some(exchange), step)
+}
+
+/// The client's next response.
+pub async fn respond(gateway: &Gateway, exchange: &mut Exchange, response: Secret) -> Step {
+    let login = match exchange.named(&response) {
+        Ok(login) => login,
+        Err(why) => return exchange.over(unfit(why)),
+    };
+    match shadowed(gateway, login.as_deref()).await {
+        Some(verdict) => Step::Over(login, verdict),
+        None => exchange.respond(login, response).await,
+    }
+}
+
+/// A local user shadows the delegate, and has a password only: nobody else is asked about that name.
+async fn shadowed(gateway: &Gateway, login: Option<&str>) -> Option<Verdict> {
+    match gateway.users.exists(login?).await {
+        Ok(false) => None,
+        Ok(true) => Some(wrong_login()),
+        Err(fault) => Some(broken(&fault)),
+    }
+}
+
+fn not_taken(mechanism: Mechanism) -> Verdict {
+    let cause =
+        format!("{mechanism} is no longer taken: what the delegate offers, or the settings, have changed");
+    Verdict::Unavailable { cause, alert: false }
 }
 
 async fn of_one_source(

@@ -56,6 +56,20 @@ pub(super) async fn exchange(
                 None => malformed(&line),
             })
         }
+        "CRAM-MD5" => {
+            let Some(line) = response(talk, initial, "<1.2@delegate.example>").await? else {
+                return Ok(Offered::Gone);
+            };
+            let text = decoded(&line).and_then(|octets| String::from_utf8(octets).ok());
+            Ok(match text.as_deref().and_then(|text| text.rsplit_once(' ')) {
+                Some((name, digest)) => Offered::Login {
+                    name: name.to_owned(),
+                    password: digest.as_bytes().to_vec(),
+                    bearer: false,
+                },
+                None => malformed(&line),
+            })
+        }
         _ => Ok(Offered::Refused(behaviour.wording.unknown_mechanism().to_owned())),
     }
 }

@@ -25,7 +25,8 @@ pub enum RefuseAt {
 pub struct Behaviour {
     /// Its name in banner and EHLO.
     pub hostname: String,
-    /// Logins (any case) and passwords; for XOAUTH2 and OAUTHBEARER the password is the token.
+    /// Logins (any case) and passwords; for XOAUTH2 and OAUTHBEARER the password is the token, for
+    /// CRAM-MD5 the digest that is taken (the challenge is always the same).
     pub users: BTreeMap<String, String>,
     /// Recipients that exist, in lower case.
     pub known: BTreeSet<String>,

@@ -5,7 +5,10 @@
 //! delegate was not asked about takes as long as one of its own, so that time does not tell which it was; it holds no
 //! place. Proof: `tests/guard.rs`, `tests/sasl.rs`.
 
+mod exchange;
 mod sessions;
+
+pub use exchange::{Exchange, Step, unfit};
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -25,7 +28,7 @@ use vouchsafe_core::guard::{Charge, Ended, Over};
 use vouchsafe_core::ports::Clock;
 use vouchsafe_core::verdict::{Verdict, classify_auth, classify_fault};
 use vouchsafe_net::client::{Connection, Exchanged, Fault, FaultKind, Identity, Phase};
-use vouchsafe_smtp::sasl::Mechanism;
+use vouchsafe_smtp::sasl::{Mechanism, Names};
 use vouchsafe_smtp::{Reply, Secret, Tick};
 
 use super::{Means, lock};
@@ -90,6 +93,8 @@ struct Shared {
     means: Means,
     key: Fingerprint,
     places: Arc<Semaphore>,
+    /// Exchanges that wait for their clients: half of the places.
+    live: Arc<Semaphore>,
     /// A session was opened in advance.
     warmed: Notify,
     state: Mutex<State>,
@@ -119,6 +124,7 @@ impl Logins {
         Logins {
             shared: Arc::new(Shared {
                 places: Arc::new(Semaphore::new(settings.auth_sessions.max(1))),
+                live: Arc::new(Semaphore::new(settings.auth_sessions.div_ceil(2).max(1))),
                 warmed: Notify::new(),
                 key: rand::random(),
                 state: Mutex::new(state),
@@ -147,6 +153,16 @@ impl Logins {
             Ok(Err(_)) => Asked::unavailable(format!("delegate {name}: shut down")),
             Err(_) => self.shared.late(),
         }
+    }
+
+    pub(super) fn begin(
+        &self,
+        mechanism: Mechanism,
+        names: Names,
+        initial: Option<(Option<String>, Secret)>,
+        client: LoginClient,
+    ) -> Exchange {
+        self.shared.begin(mechanism, names, initial, client)
     }
 
     /// Finds out what the delegate offers, without a login.

@@ -21,12 +21,13 @@ use vouchsafe_core::relay_probe::{Proof, Standing};
 use vouchsafe_core::verdict::Verdict;
 use vouchsafe_net::client::{Connector, Hello};
 use vouchsafe_net::clock::SystemClock;
-use vouchsafe_smtp::Mailbox;
+use vouchsafe_smtp::sasl::{Mechanism, Names};
+use vouchsafe_smtp::{Mailbox, Secret};
 
 use crate::tasks::Tasks;
 use crate::trace::Hub;
 use logins::Logins;
-pub use logins::{Asked, Credential, LoginClient};
+pub use logins::{Asked, Credential, Exchange, LoginClient, Step, unfit};
 use offers::Offers;
 use recipients::Recipients;
 pub use test::Tested;
@@ -99,6 +100,17 @@ impl Delegate {
     /// Is this login right? At most `deadline` long.
     pub async fn login(&self, login: &str, credential: &Credential, client: &LoginClient) -> Asked {
         self.logins.ask(login, credential, client).await
+    }
+    /// Begins an exchange of a challenge mechanism with this client; the first step comes from [`Exchange::begin`].
+    /// `initial` is the client's first response and whom it names.
+    pub fn exchange(
+        &self,
+        mechanism: Mechanism,
+        names: Names,
+        initial: Option<(Option<String>, Secret)>,
+        client: LoginClient,
+    ) -> Exchange {
+        self.logins.begin(mechanism, names, initial, client)
     }
     /// Forgets verdicts about an address, an `@domain`, or all (empty); how many.
     pub fn flush(&self, what: &str) -> usize {

@@ -15,7 +15,7 @@ use vouchsafe_smtp::server::Answer;
 use vouchsafe_smtp::{Reply, Secret};
 
 use super::{Event, Session, ready};
-use crate::delegate::{Asked, Credential, LoginClient};
+use crate::delegate::{Asked, Credential, Exchange, LoginClient, Step};
 use crate::sources;
 
 /// Where an AUTH exchange stands.
@@ -25,6 +25,8 @@ pub(super) enum Sasl {
     First(Mechanism),
     LoginName,
     LoginPassword(String),
+    /// The delegate waits for the client's response.
+    Live(Box<Exchange>),
     /// The client was told why its token is refused; the refusal follows whatever it answers.
     Refused(String, Verdict),
 }
@@ -39,6 +41,7 @@ impl Session {
                 ready(Answer::Challenge(b"Username:".to_vec()))
             }
             (Some(mechanism), Some(response)) => self.first(mechanism, response),
+            (Some(mechanism), None) if !mechanism.client_first() => self.exchange(mechanism, None),
             (Some(mechanism), None) => {
                 self.sasl = Sasl::First(mechanism);
                 ready(Answer::Challenge(Vec::new()))
@@ -52,6 +55,13 @@ impl Session {
             Sasl::First(mechanism) => self.first(mechanism, response),
             Sasl::LoginName => self.login_name(&response),
             Sasl::LoginPassword(name) => self.check_password(name, response),
+            Sasl::Live(mut exchange) => {
+                let gateway = Arc::clone(&self.gateway);
+                Box::pin(stream::once(Box::pin(async move {
+                    let step = sources::respond(&gateway, &mut exchange, response).await;
+                    Event::Exchange { exchange: Some(exchange), step }
+                })))
+            }
             Sasl::Refused(login, verdict) => {
                 let answer = self.logged_in(login, verdict);
                 ready(answer)
@@ -63,7 +73,10 @@ impl Session {
     fn first(&mut self, mechanism: Mechanism, response: Secret) -> Work<Event> {
         match mechanism {
             Mechanism::Plain => self.plain(&response),
-            _ => self.token(mechanism, response),
+            _ if mechanism.has_token() => self.token(mechanism, response),
+            // RFC 4954 §4 lets a client answer such a mechanism at once; there is nothing yet to answer.
+            _ if !mechanism.client_first() => malformed(),
+            _ => self.exchange(mechanism, Some(response)),
         }
     }
 
@@ -111,6 +124,36 @@ impl Session {
             let asked = sources::login(&gateway, &settings, &login, &credential, &client).await;
             Event::Login { login, asked }
         })))
+    }
+
+    fn exchange(&mut self, mechanism: Mechanism, initial: Option<Secret>) -> Work<Event> {
+        let (gateway, settings) = (Arc::clone(&self.gateway), self.gateway.settings.load_full());
+        let client = self.login_client();
+        Box::pin(stream::once(Box::pin(async move {
+            let (exchange, step) = sources::exchange(&gateway, &settings, mechanism, initial, client).await;
+            Event::Exchange { exchange: exchange.map(Box::new), step }
+        })))
+    }
+
+    pub(super) fn exchange_went_on(&mut self, exchange: Option<Box<Exchange>>, step: Step) -> Answer {
+        match (step, exchange) {
+            (Step::Challenge(challenge), Some(exchange)) => {
+                self.sasl = Sasl::Live(exchange);
+                Answer::Challenge(challenge)
+            }
+            (Step::Challenge(_), None) => {
+                let cause = "a challenge without an exchange".to_owned();
+                self.logged_in(String::new(), Verdict::Unavailable { cause, alert: true })
+            }
+            (Step::Over(login, verdict), _) => match (login, verdict) {
+                // Nobody was named: to be let in is out of the question.
+                (None, Verdict::Accept(said)) => {
+                    let cause = format!("the delegate accepts nobody in particular: {said}");
+                    self.logged_in(String::new(), Verdict::Unavailable { cause, alert: true })
+                }
+                (login, verdict) => self.logged_in(login.unwrap_or_default(), verdict),
+            },
+        }
     }
 
     /// The client as guard and delegate know it.

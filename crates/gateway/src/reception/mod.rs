@@ -22,7 +22,7 @@ use vouchsafe_net::server::{Handler, TlsFacts, Work};
 use vouchsafe_smtp::server::{Answer, Claim, Config, Question};
 use vouchsafe_smtp::{MailFrom, RcptTo, Reply};
 
-use crate::delegate::Asked;
+use crate::delegate::{Asked, Exchange, Step};
 use crate::detaching::forms;
 use crate::gateway::Gateway;
 use crate::intake::{Intake, refusal};
@@ -82,6 +82,13 @@ pub enum Event {
         login: String,
         /// The verdict, and what the client is told before it.
         asked: Asked,
+    },
+    /// A step of an exchange with a delegate.
+    Exchange {
+        /// The exchange, while there is one.
+        exchange: Option<Box<Exchange>>,
+        /// What the delegate said.
+        step: Step,
     },
 }
 
@@ -373,6 +380,7 @@ impl Handler for Session {
         match event {
             Event::Answer(answer) => answer,
             Event::Recipient { index, to, outcome } => self.decided(index, to, outcome),
+            Event::Exchange { exchange, step } => self.exchange_went_on(exchange, step),
             Event::Login { login, asked } => self.login_decided(login, asked),
         }
     }

@@ -29,6 +29,8 @@ pub enum Check {
     DelegateRecipients(u64),
     /// `delegate connections N`
     DelegateConnections(u64),
+    /// `delegate open N`: connections open now.
+    DelegateOpen(u64),
     /// `delegate logins N`
     DelegateLogins(u64),
     /// `delegate mail N`: DATA commands and octets of messages; 0 in every world that is right.
@@ -80,6 +82,7 @@ impl Check {
             "notices" => Check::Notices(number),
             "delegate recipients" => Check::DelegateRecipients(number),
             "delegate connections" => Check::DelegateConnections(number),
+            "delegate open" => Check::DelegateOpen(number),
             "delegate logins" => Check::DelegateLogins(number),
             "delegate mail" => Check::DelegateMail(number),
             _ => return Err(format!("unknown end state `{text}`")),
@@ -142,6 +145,7 @@ impl Check {
             Check::Notices(wanted) => (wanted, world.stands().notices() as u64),
             Check::DelegateRecipients(wanted) => (wanted, world.stands().delegate.counters().recipients),
             Check::DelegateConnections(wanted) => (wanted, world.stands().delegate.counters().connections),
+            Check::DelegateOpen(wanted) => (wanted, world.stands().delegate.counters().open),
             Check::DelegateLogins(wanted) => {
                 let seen = world.stands().delegate.counters();
                 (wanted, seen.logins_good + seen.logins_bad)

@@ -2,7 +2,8 @@
 //!
 //! `!: delegate|next_hop down|up`, `!: delegate|next_hop at POINT REPLY|cut|hang|octets TEXT`, `!: delegate|next_hop well`,
 //! `!: delegate|next_hop without EXTENSION`, `!: next_hop offers EXTENSION`, `!: delegate knows ADDRESS`,
-//! `!: delegate accepts all|tells apart`, `!: delegate offers MECHANISM ...`, `!: delegate relays|refuses to relay`.
+//! `!: delegate accepts all|tells apart`, `!: delegate offers MECHANISM ...`,
+//! `!: delegate password NAME PASSWORD`, `!: delegate relays|refuses to relay`.
 
 use vouchsafe_fakes::delegate::RefuseAt;
 use vouchsafe_fakes::dialogue::Line;
@@ -56,6 +57,11 @@ impl Stands {
             }
             ["delegate", "relays"] => delegate.change(|behaviour| behaviour.relays = true),
             ["delegate", "refuses", "to", "relay"] => delegate.change(|behaviour| behaviour.relays = false),
+            ["delegate", "password", name, password] => {
+                delegate.change(|behaviour| {
+                    behaviour.users.insert(name.to_lowercase(), password.to_owned());
+                });
+            }
             ["delegate", "offers", ref mechanisms @ ..] => {
                 let offered = mechanisms.iter().map(|name| (*name).to_owned()).collect();
                 delegate.change(|behaviour| behaviour.mechanisms = offered);
