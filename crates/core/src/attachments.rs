@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::envelope::{Envelope, MessageId, RouteKey};
 use crate::links::{LinkSecret, Sharing, TokenHash};
@@ -310,7 +311,7 @@ pub struct Landing {
     pub downloads: u64,
 }
 
-/// A change of a share. Each is written to the audit log in the same transaction.
+/// A change of a share. All but the last two are written to the audit log in the same transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ShareChange {
     /// A download of a file is counted.
@@ -396,6 +397,29 @@ pub struct AuditRow {
     pub detail: String,
     /// Digest of the line before it and of this one, in hexadecimal.
     pub chain: String,
+}
+
+impl AuditRow {
+    /// What `chain` must be, behind a line with this one (empty before the first).
+    pub fn chained(&self, before: &str) -> String {
+        let mut digest = Sha256::new();
+        let message = self.message.map(|id| id.to_string()).unwrap_or_default();
+        let (number, at) = (self.number.to_string(), self.at.0.to_string());
+        for field in [before, &number, &at, &self.what, &self.who, &message, &self.detail] {
+            digest.update((field.len() as u64).to_be_bytes());
+            digest.update(field);
+        }
+        hex(&digest.finalize())
+    }
+}
+
+/// Octets as hexadecimal digits.
+pub fn hex(octets: &[u8]) -> String {
+    octets.iter().fold(String::with_capacity(octets.len() * 2), |mut text, octet| {
+        use std::fmt::Write;
+        let _ = write!(text, "{octet:02x}");
+        text
+    })
 }
 
 /// Octets charged.

@@ -85,6 +85,13 @@ impl Token {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenHash(pub [u8; 32]);
 
+impl TokenHash {
+    /// Its first digits: a name for the link that opens nothing.
+    pub fn id(&self) -> String {
+        crate::attachments::hex(&self.0[..6])
+    }
+}
+
 /// What the tokens of a message follow from.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LinkSecret([u8; 32]);

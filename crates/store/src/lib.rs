@@ -4,10 +4,12 @@
 //! bodies goes through [`disk`], whose simulated double drops and tears what was not synced.
 //! Proof: `tests/store/conformance.rs` (both stores), `tests/store/crash.rs` (every disk call), `tests/store/sqlite.rs`.
 
+pub mod blobs;
 pub mod disk;
 pub mod memory;
 mod queue;
 mod schedule;
+mod shares;
 mod space;
 pub mod sqlite;
 

@@ -3,6 +3,8 @@
 //! Every future is complete when it is made, so the order of effects is the order of calls. Never durable: promise 1
 //! is not kept across the end of the process. Proof: the conformance suite that the SQLite store passes too.
 
+mod shares;
+
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
@@ -10,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use bytes::Bytes;
+use vouchsafe_core::attachments::Form;
 use vouchsafe_core::guard::{Digest, Kind};
 use vouchsafe_core::ports::{
     Accepted, Body, BodyReader, BodyWriter, BoxFuture, Delivery, GuardStore, History, HistoryEvent,
@@ -21,6 +24,7 @@ use vouchsafe_core::{MessageId, QueuedRecipient, RecipientState, RouteKey, Times
 
 use crate::queue::{self, Matcher};
 use crate::schedule::Schedule;
+use crate::shares::Ready;
 use crate::space::Space;
 use crate::{CHUNK, Claims, GiveBack, limit_of};
 
@@ -51,6 +55,7 @@ struct State {
     events: VecDeque<HistoryEvent>,
     verdicts: BTreeMap<(String, String), KeptVerdict>,
     counters: HashMap<(Kind, Digest), KeptCounter>,
+    shares: shares::Shares,
 }
 
 struct Stored {
@@ -67,6 +72,7 @@ struct Row {
     attempts: u32,
     due: Timestamp,
     recipients: Vec<QueuedRecipient>,
+    form: Option<Arc<Form>>,
 }
 
 impl MemoryStore {
@@ -123,10 +129,11 @@ impl State {
     }
 
     fn accept(&mut self, accepted: Accepted) -> Result<Vec<Delivery>, StoreFault> {
-        let Accepted { envelope, head, body, due, claim, detached: _ } = accepted;
+        let Accepted { envelope, head, body, due, claim, detached } = accepted;
         if envelope.recipients().is_empty() {
             return Err(StoreFault::Broken("an envelope without recipients".to_owned()));
         }
+        let head_len = head.len() as u64;
         let mut chunks = vec![head];
         match body {
             Body::Memory(bytes) => chunks.push(bytes),
@@ -142,15 +149,23 @@ impl State {
             mail: envelope.mail.clone(),
             size: chunks.iter().map(|chunk| chunk.len() as u64).sum(),
         };
+        let detached = detached
+            .map(|detached| Ready::new(detached, &envelope, message.size - head_len, due))
+            .transpose()?;
         let mut deliveries = Vec::new();
         let routes = queue::by_route(&envelope);
         let open = routes.len();
         for (route, recipients) in routes {
             self.next_delivery += 1;
             let id = self.next_delivery;
+            let form = detached.as_ref().and_then(|detached| detached.form(&route));
             self.schedule.insert(id, &route, due, true, claim);
-            self.deliveries.insert(id, Row { message: message.id, route, attempts: 0, due, recipients });
+            self.deliveries
+                .insert(id, Row { message: message.id, route, attempts: 0, due, recipients, form });
             deliveries.extend(claim.then_some(id).and_then(|id| self.delivery_of(id, &message)));
+        }
+        if let Some(detached) = detached {
+            self.shares.insert(&detached);
         }
         self.messages.insert(message.id, Stored { message, chunks, open, corrupt: false });
         Ok(deliveries)
@@ -206,7 +221,7 @@ impl State {
             attempts: row.attempts,
             due: row.due,
             recipients: row.recipients.clone(),
-            form: None,
+            form: row.form.clone(),
         })
     }
 }

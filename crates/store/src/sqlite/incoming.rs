@@ -10,6 +10,7 @@ use super::row::{self, Meta};
 use super::segment::Place;
 use super::shared::Shared;
 use crate::queue;
+use crate::shares::Ready;
 
 /// A message on its way to the writer.
 pub struct Incoming {
@@ -23,6 +24,8 @@ pub struct Incoming {
     pub branches: Vec<Branch>,
     /// Its octets.
     pub content: Content,
+    /// What was detached from it.
+    pub detached: Option<Box<Ready>>,
 }
 
 /// The recipients of one route.
@@ -55,7 +58,7 @@ pub enum Content {
 impl Incoming {
     /// Makes a message ready. A spooled body is adopted here: whoever drops the `Incoming` must remove its file.
     pub fn prepare(accepted: Accepted, shared: &Shared) -> Result<Incoming, StoreFault> {
-        let Accepted { envelope, head, body, due, claim: _, detached: _ } = accepted;
+        let Accepted { envelope, head, body, due, claim: _, detached } = accepted;
         if envelope.recipients().is_empty() {
             return Err(StoreFault::Broken("an envelope without recipients".to_owned()));
         }
@@ -78,6 +81,7 @@ impl Incoming {
                 (content, finished.len)
             }
         };
+        let detached = detached.map(|detached| Ready::new(detached, &envelope, body_len, due)).transpose()?;
         let branches = queue::by_route(&envelope)
             .into_iter()
             .map(|(route, recipients)| {
@@ -92,7 +96,14 @@ impl Incoming {
             mail: envelope.mail,
             size: head_len + body_len,
         };
-        Ok(Incoming { message, meta: row::to_json(&meta), due, branches, content })
+        Ok(Incoming {
+            message,
+            meta: row::to_json(&meta),
+            due,
+            branches,
+            content,
+            detached: detached.map(Box::new),
+        })
     }
 
     /// The record that has to go to a segment.

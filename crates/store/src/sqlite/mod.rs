@@ -18,6 +18,7 @@ mod row;
 mod schema;
 mod segment;
 mod shared;
+mod shares;
 mod tables;
 mod upkeep;
 mod verdicts;
@@ -31,6 +32,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
+use vouchsafe_core::attachments::{
+    AttachmentStore, AuditRow, Landing, Share, ShareChange, ShareFilter, UploadLog, Usage,
+};
+use vouchsafe_core::links::TokenHash;
 use vouchsafe_core::ports::{
     Accepted, BodyReader, BodyWriter, BoxFuture, Delivery, GuardStore, History, HistoryEvent, KeptCounter,
     KeptVerdict, MailStore, QueueAction, QueueFilter, QueueRow, QueueStats, Reservation, SettingsStore,
@@ -240,7 +245,7 @@ fn database_fault(path: &Path) -> impl FnOnce(rusqlite::Error) -> OpenFault {
 }
 
 /// What a disk error means to the caller.
-fn fault_of_io(what: &str, error: &io::Error) -> StoreFault {
+pub(crate) fn fault_of_io(what: &str, error: &io::Error) -> StoreFault {
     let words = format!("{what}: {error}");
     if is_full(error) { StoreFault::Full(words) } else { StoreFault::Broken(words) }
 }
@@ -380,6 +385,59 @@ impl MailStore for SqliteStore {
     fn maintain(&self, budget: u64) -> BoxFuture<'_, Result<(), StoreFault>> {
         self.inbox.prune();
         self.request(|answer| Request::Maintain(budget, answer))
+    }
+}
+
+impl AttachmentStore for SqliteStore {
+    fn landing(&self, link: TokenHash) -> BoxFuture<'_, Result<Option<Landing>, StoreFault>> {
+        self.ask(|answer| Question::Landing(link, answer))
+    }
+
+    fn shares(&self, filter: ShareFilter) -> BoxFuture<'_, Result<Vec<Share>, StoreFault>> {
+        self.ask(|answer| Question::Shares(filter, answer))
+    }
+
+    fn change(
+        &self,
+        change: ShareChange,
+        who: String,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<(), StoreFault>> {
+        self.request(|answer| Request::Set(Setting::Share(change, who, now), answer))
+    }
+
+    fn usage(&self, owner: String, domain: String) -> BoxFuture<'_, Result<Usage, StoreFault>> {
+        self.ask(|answer| Question::Usage(owner, domain, answer))
+    }
+
+    fn doomed_blobs(&self, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreFault>> {
+        self.ask(|answer| Question::Doomed(limit, answer))
+    }
+
+    fn forget_blobs(&self, names: Vec<String>) -> BoxFuture<'_, Result<(), StoreFault>> {
+        self.request(|answer| Request::Set(Setting::ForgetBlobs(names), answer))
+    }
+
+    fn unknown_blobs(&self, names: Vec<String>) -> BoxFuture<'_, Result<Vec<String>, StoreFault>> {
+        self.ask(|answer| Question::Unknown(names, answer))
+    }
+
+    fn audit(&self, after: i64, limit: usize) -> BoxFuture<'_, Result<Vec<AuditRow>, StoreFault>> {
+        self.ask(|answer| Question::Audit(after, limit, answer))
+    }
+}
+
+impl UploadLog for SqliteStore {
+    fn upload_begun(&self, name: String, upload: String) -> BoxFuture<'_, Result<(), StoreFault>> {
+        self.request(|answer| Request::Set(Setting::Upload(name, Some(upload)), answer))
+    }
+
+    fn upload_ended(&self, name: String) -> BoxFuture<'_, Result<(), StoreFault>> {
+        self.request(|answer| Request::Set(Setting::Upload(name, None), answer))
+    }
+
+    fn uploads(&self) -> BoxFuture<'_, Result<Vec<(String, String)>, StoreFault>> {
+        self.ask(Question::Uploads)
     }
 }
 

@@ -7,10 +7,13 @@ use std::sync::mpsc::Receiver;
 
 use rusqlite::{Connection, Row, params};
 use vouchsafe_core::Timestamp;
+use vouchsafe_core::attachments::{AuditRow, Landing, Share, ShareFilter, Usage};
+use vouchsafe_core::links::TokenHash;
 use vouchsafe_core::ports::{HistoryEvent, KeptCounter, KeptVerdict, QueueFilter, QueueRow, User};
 
 use super::records;
 use super::request::Answer;
+use super::shares;
 use super::tables;
 use super::verdicts;
 use super::writer::fault_of_failure;
@@ -33,6 +36,20 @@ pub enum Question {
     Verdicts(String, Answer<Vec<KeptVerdict>>),
     /// The guard's counters.
     Counters(Answer<Vec<KeptCounter>>),
+    /// Where a token leads.
+    Landing(TokenHash, Answer<Option<Landing>>),
+    /// Shares.
+    Shares(ShareFilter, Answer<Vec<Share>>),
+    /// What is charged to a user and a domain.
+    Usage(String, String, Answer<Usage>),
+    /// Blobs that no share names, at most so many.
+    Doomed(usize, Answer<Vec<String>>),
+    /// Those of these blobs that have no row.
+    Unknown(Vec<String>, Answer<Vec<String>>),
+    /// Lines of the audit log behind a number, at most so many.
+    Audit(i64, usize, Answer<Vec<AuditRow>>),
+    /// Uploads that have not ended.
+    Uploads(Answer<Vec<(String, String)>>),
     /// The store is being dropped.
     Stop,
 }
@@ -68,9 +85,21 @@ pub fn run(queue: &Connection, history: &Connection, questions: &Receiver<Questi
             Question::Counters(answer) => {
                 let _ = answer.send(verdicts::counters(queue).map_err(|error| tables::fault_of(&error)));
             }
+            Question::Landing(token, answer) => give(answer, shares::landing(queue, token)),
+            Question::Shares(filter, answer) => give(answer, shares::shares(queue, &filter)),
+            Question::Usage(owner, domain, answer) => give(answer, shares::usage(queue, &owner, &domain)),
+            Question::Doomed(limit, answer) => give(answer, shares::doomed(queue, limit)),
+            Question::Unknown(names, answer) => give(answer, shares::unknown(queue, names)),
+            Question::Audit(after, limit, answer) => give(answer, shares::audit(queue, after, limit)),
+            Question::Uploads(answer) => give(answer, shares::uploads(queue)),
             Question::Stop => return,
         }
     }
+}
+
+/// A caller that has gone wants no answer.
+fn give<T>(answer: Answer<T>, found: rusqlite::Result<T>) {
+    let _ = answer.send(found.map_err(|error| tables::fault_of(&error)));
 }
 
 fn users(queue: &Connection) -> rusqlite::Result<Vec<User>> {

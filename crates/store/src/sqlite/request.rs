@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
+use vouchsafe_core::attachments::ShareChange;
 use vouchsafe_core::ports::{KeptCounter, QueueAction, QueueFilter, RecipientOutcome, StoreFault, User};
 use vouchsafe_core::{MessageId, RouteKey, Timestamp};
 
@@ -94,6 +95,12 @@ pub enum Setting {
     PruneRecords(&'static str, usize),
     /// Keep the guard's counters; those cleared by then go.
     SaveCounters(Vec<KeptCounter>, Timestamp),
+    /// Change a share; by whom, when.
+    Share(ShareChange, String, Timestamp),
+    /// Doomed blobs that are deleted.
+    ForgetBlobs(Vec<String>),
+    /// An upload begins, with its id, or ends.
+    Upload(String, Option<String>),
 }
 
 impl Request {

@@ -2,24 +2,31 @@
 //!
 //! Never commits, never touches the index: it returns what the commit will mean. Proof: the conformance suite.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use vouchsafe_core::attachments::Form;
+use vouchsafe_core::links::LinkSecret;
 use vouchsafe_core::ports::{
     Delivery, Message, QueueAction, QueueFilter, QueueRow, RecipientOutcome, StoreFault,
 };
+use vouchsafe_core::recipe::Recipe;
 use vouchsafe_core::{MessageId, RecipientState, RouteKey, Timestamp};
 
 use super::incoming::{Content, Incoming};
 use super::row::{self, Meta};
 use super::segment::Place;
 use super::shared::Effect;
+use super::shares;
 use crate::queue::{self, Matcher};
 
 /// What `delivery` reads.
 macro_rules! columns {
     () => {
         "SELECT d.message, d.first, d.deliveries, d.id, d.route, d.attempts, d.due, d.recipients,
-                m.received_at, m.size, m.meta
-         FROM delivery d JOIN message m ON m.id = d.message"
+                m.received_at, m.size, m.meta, m.secret, m.sharing, f.content, f.recipe
+         FROM delivery d JOIN message m ON m.id = d.message
+         LEFT JOIN form f ON f.message = d.message AND f.route = d.route"
     };
 }
 
@@ -95,7 +102,7 @@ pub fn insert(
     claim: bool,
     changes: &mut Changes,
 ) -> Result<Vec<Delivery>, Failure> {
-    let Incoming { message, meta, due, branches, content } = incoming;
+    let Incoming { message, meta, due, branches, content, detached } = incoming;
     let count = branches.len() as i64;
     let id = message.id.0.as_bytes().as_slice();
     let mut statement = connection.prepare_cached(
@@ -141,6 +148,9 @@ pub fn insert(
             ])?;
         }
     }
+    if let Some(detached) = detached {
+        shares::insert(connection, detached)?;
+    }
     changes.index.push(Effect::Message { octets: message.size });
     let mut deliveries = Vec::new();
     for (delivery_id, branch) in (first..).zip(branches.iter_mut()) {
@@ -176,7 +186,7 @@ pub fn insert(
                 attempts: 0,
                 due: *due,
                 recipients: std::mem::take(&mut branch.recipients),
-                form: None,
+                form: detached.as_ref().and_then(|detached| detached.form(&branch.route)),
             });
         }
     }
@@ -385,7 +395,7 @@ fn siblings(row: &Row<'_>) -> rusqlite::Result<Siblings> {
     Ok(Siblings { message: message_id(row, 0)?, first: row.get(1)?, count: row.get(2)? })
 }
 
-fn message_id(row: &Row<'_>, column: usize) -> rusqlite::Result<MessageId> {
+pub fn message_id(row: &Row<'_>, column: usize) -> rusqlite::Result<MessageId> {
     let octets = row.get_ref(column)?.as_blob()?;
     match uuid::Uuid::from_slice(octets) {
         Ok(id) => Ok(MessageId(id)),
@@ -448,17 +458,24 @@ fn remove_message_if_done(
             return Ok(());
         }
     }
-    let mut statement = connection
-        .prepare_cached("DELETE FROM message WHERE id = ?1 RETURNING segment, length, file, size")?;
+    let mut statement = connection.prepare_cached(
+        "DELETE FROM message WHERE id = ?1 RETURNING segment, length, file, size, secret IS NOT NULL",
+    )?;
     let gone = statement.query_row([message.0.as_bytes().as_slice()], |row| {
         Ok((
             row.get::<_, Option<i64>>(0)?,
             row.get::<_, i64>(1)? as u64,
             row.get::<_, Option<String>>(2)?,
             row.get::<_, i64>(3)? as u64,
+            row.get::<_, bool>(4)?,
         ))
     });
-    if let Some((segment, len, file, size)) = gone.optional()? {
+    if let Some((segment, len, file, size, detached)) = gone.optional()? {
+        if detached {
+            connection
+                .prepare_cached("DELETE FROM form WHERE message = ?1")?
+                .execute([message.0.as_bytes().as_slice()])?;
+        }
         changes.died.extend(segment.map(|segment| (segment, len)));
         changes.files.extend(file);
         changes.index.push(Effect::MessageGone { octets: size });
@@ -493,9 +510,23 @@ fn decode(row: &Row<'_>, id: i64, message: MessageId) -> rusqlite::Result<Result
             .map_err(|e| e.to_string())?;
         let (origin, mail) = meta.into_core()?;
         let message = Message { id: message, received_at, origin, mail, size };
-        Ok(Delivery { id, message, route, attempts, due, recipients, form: None })
+        let form = form(row)?;
+        Ok(Delivery { id, message, route, attempts, due, recipients, form })
     };
     Ok(parts())
+}
+
+/// What the route gets in place of the content.
+fn form(row: &Row<'_>) -> Result<Option<Arc<Form>>, String> {
+    let words = |error: rusqlite::Error| error.to_string();
+    let Some(recipe) = row.get::<_, Option<Vec<u8>>>(14).map_err(words)? else { return Ok(None) };
+    let sharing: String = row.get(12).map_err(words)?;
+    Ok(Some(Arc::new(Form {
+        recipe: Recipe::decode(recipe.into()).map_err(|bad| bad.to_string())?,
+        content: row.get::<_, i64>(13).map_err(words)? as u64,
+        secret: LinkSecret::new(row.get(11).map_err(words)?),
+        sharing: serde_json::from_str(&sharing).map_err(|error| error.to_string())?,
+    })))
 }
 
 /// The queue, oldest first, a page at a time.

@@ -21,10 +21,12 @@ use super::records;
 use super::request::{Answer, Request, Setting, Settling};
 use super::segment::Segments;
 use super::shared::Shared;
+use super::shares;
 use super::tables::{self, Changes, Failure, Whereabouts, fault_of};
 use super::verdicts;
 use crate::Claims;
 use crate::disk::{Commit, Disk};
+use crate::shares::Ready;
 
 /// Requests taken together at most: bounds a transaction, and the time until the first of it is answered.
 const BATCH: usize = 512;
@@ -34,6 +36,8 @@ const CHECKPOINT_AFTER: u32 = 192;
 enum Waiting {
     Accept {
         files: Option<String>,
+        /// Holds its blobs until the commit.
+        held: Option<Box<Ready>>,
         answer: Answer<Claims<Arc<Shared>>>,
         result: Result<Vec<Delivery>, StoreFault>,
     },
@@ -223,7 +227,8 @@ impl Writer {
                 };
                 let (result, broken) = split(done);
                 let files = incoming.file().map(str::to_owned);
-                waiting.push(Waiting::Accept { files, answer, result });
+                let held = incoming.detached.take();
+                waiting.push(Waiting::Accept { files, held, answer, result });
                 broken
             }
             Request::Settle { settling, answer } => {
@@ -268,7 +273,19 @@ impl Writer {
     ) -> Result<Vec<Delivery>, Failure> {
         let first = self.next_delivery;
         self.next_delivery += incoming.branches.len() as i64;
-        tables::insert(&self.connection, incoming, first, claim, changes)
+        if incoming.detached.is_none() {
+            return tables::insert(&self.connection, incoming, first, claim, changes);
+        }
+        // Many rows: all of them, or none.
+        let mark = changes.mark();
+        self.connection.execute_batch("SAVEPOINT acceptance")?;
+        let inserted = tables::insert(&self.connection, incoming, first, claim, changes);
+        if inserted.is_err() {
+            changes.rewind(mark);
+            self.connection.execute_batch("ROLLBACK TO acceptance")?;
+        }
+        self.connection.execute_batch("RELEASE acceptance")?;
+        inserted
     }
 
     /// True if it was recorded; false if the delivery was deleted by hand during the attempt: then nothing is, and no
@@ -401,7 +418,8 @@ impl Waiting {
     /// back when the answer is dropped.
     fn answer(self, shared: &Arc<Shared>, orphans: &mut Vec<String>) {
         match self {
-            Waiting::Accept { files, answer, result } => {
+            Waiting::Accept { files, held, answer, result } => {
+                drop(held);
                 if result.is_err() {
                     orphans.extend(files);
                 }
@@ -444,6 +462,9 @@ fn set(connection: &Connection, setting: Setting) -> Result<(), Failure> {
         Setting::RemoveRecord(kind, key) => records::remove(connection, kind, &key)?,
         Setting::PruneRecords(kind, keep) => records::prune(connection, kind, keep)?,
         Setting::SaveCounters(counters, now) => verdicts::save_counters(connection, &counters, now)?,
+        Setting::Share(change, who, now) => shares::change(connection, &change, &who, now)?,
+        Setting::ForgetBlobs(names) => shares::forget_blobs(connection, &names)?,
+        Setting::Upload(name, upload) => shares::upload(connection, &name, upload.as_deref())?,
     }
     Ok(())
 }

@@ -1,0 +1,205 @@
+//! Shares, links, blobs and the audit log in memory.
+
+use std::collections::{BTreeMap, HashMap};
+
+use vouchsafe_core::attachments::{
+    AttachmentStore, AuditRow, BlobRef, Landing, Share, ShareChange, ShareFilter, Telling, UploadLog, Usage,
+};
+use vouchsafe_core::links::TokenHash;
+use vouchsafe_core::ports::{BoxFuture, StoreFault};
+use vouchsafe_core::{MessageId, Timestamp};
+
+use super::{MemoryStore, ready};
+use crate::limit_of;
+use crate::shares::{Line, Ready, line, matches};
+
+/// What a store knows of detached files.
+#[derive(Default)]
+pub struct Shares {
+    shares: BTreeMap<MessageId, Share>,
+    links: HashMap<TokenHash, MessageId>,
+    blobs: BTreeMap<String, Blob>,
+    audit: Vec<AuditRow>,
+    uploads: BTreeMap<String, String>,
+}
+
+struct Blob {
+    sha256: [u8; 32],
+    reference: BlobRef,
+    doomed: bool,
+}
+
+impl Shares {
+    /// What a message's acceptance brings. An equal blob that is there takes the place of a fresh one.
+    pub fn insert(&mut self, ready: &Ready) {
+        let mut share = ready.share.clone();
+        for (file, fresh) in share.files.iter_mut().zip(&ready.blobs) {
+            let equal =
+                |blob: &&Blob| !blob.doomed && blob.sha256 == fresh.sha256 && blob.reference.len == fresh.len;
+            let there = self.blobs.values().find(equal).map(|blob| blob.reference.clone());
+            if there.as_ref().is_none_or(|there| there.name != fresh.name) {
+                let (sha256, reference, doomed) = (fresh.sha256, fresh.reference(), there.is_some());
+                self.blobs.insert(fresh.name.clone(), Blob { sha256, reference, doomed });
+            }
+            file.blob = Some(there.unwrap_or_else(|| fresh.reference()));
+        }
+        for token in &ready.tokens {
+            self.links.insert(*token, share.message);
+        }
+        let created = share.created;
+        self.shares.insert(share.message, share);
+        self.write_down(ready.line(), &ready.who, created);
+    }
+
+    fn write_down(&mut self, line: Line, who: &str, now: Timestamp) {
+        let last = self.audit.last().map(|row| (row.number, row.chain.as_str()));
+        self.audit.push(line.behind(last, who, now));
+    }
+
+    fn change(&mut self, change: &ShareChange, who: &str, now: Timestamp) -> Result<(), StoreFault> {
+        let message = match change {
+            ShareChange::Downloaded { link, .. } | ShareChange::Asked { link } => {
+                let found = self.links.get(link).copied();
+                found.ok_or_else(|| StoreFault::Missing(format!("link {}", link.id())))?
+            }
+            ShareChange::Revoke { message, .. }
+            | ShareChange::Extend { message, .. }
+            | ShareChange::Hold { message, .. }
+            | ShareChange::Erase { message }
+            | ShareChange::Password { message, .. }
+            | ShareChange::Told { message, .. } => *message,
+        };
+        let missing = || StoreFault::Missing(format!("detached files of message {message}"));
+        let share = self.shares.get_mut(&message).ok_or_else(missing)?;
+        match change {
+            ShareChange::Downloaded { link, position } => {
+                let file = share.files.iter_mut().find(|file| file.position == *position);
+                file.ok_or_else(missing)?.downloads += 1;
+                for row in share.links.iter_mut().filter(|row| row.id == link.id()) {
+                    row.downloads += 1;
+                    row.last_download = Some(now);
+                }
+            }
+            ShareChange::Revoke { link: Some(link), .. } => {
+                let row = share.links.iter_mut().find(|row| row.id == *link).ok_or_else(missing)?;
+                row.revoked.get_or_insert(now);
+            }
+            ShareChange::Revoke { link: None, .. } => {
+                share.revoked.get_or_insert(now);
+            }
+            ShareChange::Extend { until, .. } => {
+                share.expires = *until;
+                (share.revoked, share.reminded, share.asked) = (None, false, false);
+            }
+            ShareChange::Hold { on, .. } => share.hold = *on,
+            ShareChange::Password { hash, .. } => share.password = hash.clone(),
+            ShareChange::Told { what: Telling::Reminder, .. } => share.reminded = true,
+            ShareChange::Told { what: Telling::Receipt, .. } => share.receipted = true,
+            ShareChange::Told { what: Telling::MoreTime, .. } => share.asked = false,
+            ShareChange::Asked { .. } => share.asked = true,
+            ShareChange::Erase { .. } if share.hold => return Err(missing()),
+            ShareChange::Erase { .. } => self.erase(message),
+        }
+        if let Some(line) = line(change, message) {
+            self.write_down(line, who, now);
+        }
+        Ok(())
+    }
+
+    fn erase(&mut self, message: MessageId) {
+        self.shares.remove(&message);
+        self.links.retain(|_, of| *of != message);
+        let named = |name: &str| {
+            let mut files = self.shares.values().flat_map(|share| &share.files);
+            files.any(|file| file.blob.as_ref().is_some_and(|blob| blob.name == name))
+        };
+        let doomed: Vec<String> = self.blobs.keys().filter(|name| !named(name)).cloned().collect();
+        for name in doomed {
+            if let Some(blob) = self.blobs.get_mut(&name) {
+                blob.doomed = true;
+            }
+        }
+    }
+}
+
+impl AttachmentStore for MemoryStore {
+    fn landing(&self, link: TokenHash) -> BoxFuture<'_, Result<Option<Landing>, StoreFault>> {
+        let state = self.lock();
+        let shares = &state.shares;
+        let found = shares.links.get(&link).and_then(|message| shares.shares.get(message)).map(|share| {
+            let mut share = share.clone();
+            share.links.retain(|row| row.id == link.id());
+            let downloads = share.links.iter().map(|row| row.downloads).sum();
+            Landing { share, downloads }
+        });
+        ready(Ok(found))
+    }
+
+    fn shares(&self, filter: ShareFilter) -> BoxFuture<'_, Result<Vec<Share>, StoreFault>> {
+        let state = self.lock();
+        let found = state.shares.shares.values().filter(|share| matches(&filter, share));
+        ready(Ok(found.take(limit_of(filter.limit)).cloned().collect()))
+    }
+
+    fn change(
+        &self,
+        change: ShareChange,
+        who: String,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<(), StoreFault>> {
+        let mut state = self.lock();
+        ready(state.check().and_then(|()| state.shares.change(&change, &who, now)))
+    }
+
+    fn usage(&self, owner: String, domain: String) -> BoxFuture<'_, Result<Usage, StoreFault>> {
+        let state = self.lock();
+        let sum = |name: &str, of: fn(&Share) -> &String| {
+            let all = state.shares.shares.values().filter(|share| !name.is_empty() && of(share) == name);
+            all.map(Share::size).sum()
+        };
+        ready(Ok(Usage {
+            user: sum(&owner, |share| &share.owner),
+            domain: sum(&domain, |share| &share.domain),
+        }))
+    }
+
+    fn doomed_blobs(&self, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreFault>> {
+        let state = self.lock();
+        let doomed = state.shares.blobs.iter().filter(|(_, blob)| blob.doomed);
+        ready(Ok(doomed.take(limit).map(|(name, _)| name.clone()).collect()))
+    }
+
+    fn forget_blobs(&self, names: Vec<String>) -> BoxFuture<'_, Result<(), StoreFault>> {
+        let mut state = self.lock();
+        state.shares.blobs.retain(|name, blob| !blob.doomed || !names.contains(name));
+        ready(Ok(()))
+    }
+
+    fn unknown_blobs(&self, names: Vec<String>) -> BoxFuture<'_, Result<Vec<String>, StoreFault>> {
+        let state = self.lock();
+        ready(Ok(names.into_iter().filter(|name| !state.shares.blobs.contains_key(name)).collect()))
+    }
+
+    fn audit(&self, after: i64, limit: usize) -> BoxFuture<'_, Result<Vec<AuditRow>, StoreFault>> {
+        let state = self.lock();
+        let lines = state.shares.audit.iter().filter(|row| row.number > after);
+        ready(Ok(lines.take(limit_of(limit)).cloned().collect()))
+    }
+}
+
+impl UploadLog for MemoryStore {
+    fn upload_begun(&self, name: String, upload: String) -> BoxFuture<'_, Result<(), StoreFault>> {
+        self.lock().shares.uploads.insert(name, upload);
+        ready(Ok(()))
+    }
+
+    fn upload_ended(&self, name: String) -> BoxFuture<'_, Result<(), StoreFault>> {
+        self.lock().shares.uploads.remove(&name);
+        ready(Ok(()))
+    }
+
+    fn uploads(&self) -> BoxFuture<'_, Result<Vec<(String, String)>, StoreFault>> {
+        let state = self.lock();
+        ready(Ok(state.shares.uploads.iter().map(|(name, upload)| (name.clone(), upload.clone())).collect()))
+    }
+}

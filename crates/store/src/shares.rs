@@ -1,0 +1,188 @@
+//! The rules of shares that both stores have in common: what `accept` makes of a detachment, what a change means. Pure.
+
+use std::sync::Arc;
+
+use vouchsafe_core::attachments::{
+    AuditRow, Detachment, Form, LinkRow, SealedBlob, Share, ShareChange, ShareFilter, SharedFile, charged,
+    hex,
+};
+use vouchsafe_core::links::{LinkSecret, Sharing, TokenHash};
+use vouchsafe_core::ports::StoreFault;
+use vouchsafe_core::{Envelope, MessageId, RouteKey, Timestamp};
+
+/// A detachment made ready to be written.
+pub struct Ready {
+    /// The share, its links in the order of `tokens`.
+    pub share: Share,
+    /// The digests of the tokens.
+    pub tokens: Vec<TokenHash>,
+    /// The blobs, in the order of the share's files; held until this is dropped, which is after the commit.
+    pub blobs: Vec<SealedBlob>,
+    /// The forms.
+    pub forms: Vec<(RouteKey, Arc<Form>)>,
+    /// Where tokens come from.
+    pub secret: LinkSecret,
+    /// Who shares one.
+    pub sharing: Sharing,
+    /// Who sent it, for the audit log.
+    pub who: String,
+}
+
+impl Ready {
+    /// Of a message with `content` octets, accepted at `now`.
+    pub fn new(
+        detachment: Detachment,
+        envelope: &Envelope,
+        content: u64,
+        now: Timestamp,
+    ) -> Result<Ready, StoreFault> {
+        let linked = detachment.linked(envelope);
+        let sharing = detachment.sharing(envelope);
+        let Detachment { parts, forms, links } = detachment;
+        if let Some((route, _)) = forms.iter().find(|(_, recipe)| recipe.content_end() > content) {
+            return Err(StoreFault::Broken(format!("the form for {route} is longer than the message")));
+        }
+        let address = |index: &u32| envelope.recipients()[*index as usize].0.mailbox.as_str().to_owned();
+        let mut tokens = Vec::new();
+        let mut rows = Vec::new();
+        for (group, members) in sharing.groups(linked) {
+            let token = links.secret.token(group).hash();
+            rows.push(LinkRow {
+                id: token.id(),
+                recipients: members.iter().map(address).collect(),
+                revoked: None,
+                downloads: 0,
+                last_download: None,
+            });
+            tokens.push(token);
+        }
+        let mut blobs = Vec::new();
+        let mut files = Vec::new();
+        for part in parts {
+            files.push(SharedFile {
+                position: part.position,
+                file_name: part.file_name,
+                media_type: part.media_type,
+                size: part.blob.len,
+                sha256: hex(&part.blob.sha256),
+                downloads: 0,
+                blob: Some(part.blob.reference()),
+            });
+            blobs.push(part.blob);
+        }
+        let (owner, domain) = charged(envelope);
+        let share = Share {
+            message: envelope.id,
+            created: now,
+            expires: now + links.expire,
+            sender: envelope.mail.reverse_path.as_str().to_owned(),
+            owner,
+            domain,
+            known_sender: envelope.origin.known_sender,
+            hold: false,
+            revoked: None,
+            access: links.access,
+            password: None,
+            reminded: false,
+            receipted: false,
+            asked: false,
+            files,
+            links: rows,
+        };
+        let form = |(route, recipe)| {
+            let (secret, sharing) = (links.secret.clone(), sharing.clone());
+            (route, Arc::new(Form { recipe, content, secret, sharing }))
+        };
+        let origin = &envelope.origin;
+        let client = origin.client.map(|client| client.to_string());
+        let who = origin.login.clone().or(client).unwrap_or_default();
+        Ok(Ready {
+            share,
+            tokens,
+            blobs,
+            forms: forms.into_iter().map(form).collect(),
+            secret: links.secret.clone(),
+            sharing,
+            who,
+        })
+    }
+
+    /// The form of a route.
+    pub fn form(&self, route: &RouteKey) -> Option<Arc<Form>> {
+        self.forms.iter().find(|(key, _)| key == route).map(|(_, form)| form.clone())
+    }
+
+    /// The line of the audit log.
+    pub fn line(&self) -> Line {
+        let Share { files, expires, .. } = &self.share;
+        let detail =
+            format!("{} files, {} octets, until {}", files.len(), self.share.size(), expires.rfc3339());
+        Line { what: "store", message: self.share.message, detail }
+    }
+}
+
+/// A line for the audit log.
+pub struct Line {
+    /// What was done.
+    pub what: &'static str,
+    /// To which message.
+    pub message: MessageId,
+    /// Words.
+    pub detail: String,
+}
+
+impl Line {
+    /// Behind the line with this number and digest.
+    pub fn behind(self, last: Option<(i64, &str)>, who: &str, now: Timestamp) -> AuditRow {
+        let (number, before) = last.map_or((1, ""), |(number, chain)| (number + 1, chain));
+        let mut row = AuditRow {
+            number,
+            at: now,
+            what: self.what.to_owned(),
+            who: who.to_owned(),
+            message: Some(self.message),
+            detail: self.detail,
+            chain: String::new(),
+        };
+        row.chain = row.chained(before);
+        row
+    }
+}
+
+/// The line that a change of a share leaves; none for what only says who was told.
+pub fn line(change: &ShareChange, message: MessageId) -> Option<Line> {
+    let (what, detail) = match change {
+        ShareChange::Downloaded { link, position } => {
+            ("fetch", format!("file {position}, link {}", link.id()))
+        }
+        ShareChange::Revoke { link: Some(link), .. } => ("revoke", format!("link {link}")),
+        ShareChange::Revoke { link: None, .. } => ("revoke", "all links".to_owned()),
+        ShareChange::Extend { until, .. } => ("extend", format!("until {}", until.rfc3339())),
+        ShareChange::Hold { on: true, .. } => ("hold", String::new()),
+        ShareChange::Hold { on: false, .. } => ("release", String::new()),
+        ShareChange::Erase { .. } => ("erase", String::new()),
+        ShareChange::Password { hash: Some(_), .. } => ("password", "set".to_owned()),
+        ShareChange::Password { hash: None, .. } => ("password", "removed".to_owned()),
+        ShareChange::Told { .. } | ShareChange::Asked { .. } => return None,
+    };
+    Some(Line { what, message, detail })
+}
+
+/// Whether the filter names a share with its links.
+pub fn matches(filter: &ShareFilter, share: &Share) -> bool {
+    let all = || share.links.iter().flat_map(|link| &link.recipients).map(|address| address.to_lowercase());
+    let sender = share.sender.to_lowercase();
+    filter.message.is_none_or(|message| message == share.message)
+        && filter.sender.as_ref().is_none_or(|wanted| sender == wanted.to_lowercase())
+        && filter
+            .recipient
+            .as_ref()
+            .is_none_or(|wanted| all().any(|address| address == wanted.to_lowercase()))
+        && filter.expires_before.is_none_or(|before| share.expires < before)
+        && filter.address.as_ref().is_none_or(|text| {
+            let text = text.to_lowercase();
+            sender.contains(&text)
+                || share.owner.contains(&text)
+                || all().any(|address| address.contains(&text))
+        })
+}

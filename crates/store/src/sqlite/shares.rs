@@ -1,0 +1,441 @@
+//! The SQL of shares, links, blobs and the audit log, in `queue.db`.
+//!
+//! Never touches a blob: one that no share names any more is marked here, deleted by housekeeping, then forgotten here.
+//! Proof: `tests/store/shares.rs`, `tests/store/crash.rs`.
+
+use std::collections::HashSet;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use vouchsafe_core::attachments::{
+    Access, AuditRow, BlobRef, Landing, LinkRow, Share, ShareChange, ShareFilter, SharedFile, Telling, Usage,
+    hex,
+};
+use vouchsafe_core::links::TokenHash;
+use vouchsafe_core::ports::StoreFault;
+use vouchsafe_core::{MessageId, Timestamp};
+
+use super::row;
+use super::tables::{Failure, message_id};
+use crate::shares::{Line, Ready, line, matches};
+
+/// Rows looked at together when all shares are gone through.
+const PAGE: usize = 256;
+
+/// Writes what a message's acceptance brings. An equal blob that is there takes the place of a fresh one.
+pub fn insert(connection: &Connection, ready: &Ready) -> Result<(), Failure> {
+    let Share { message, created, expires, sender, owner, domain, known_sender, access, .. } = &ready.share;
+    let id = message.0.as_bytes().as_slice();
+    connection
+        .prepare_cached("UPDATE message SET secret = ?2, sharing = ?3 WHERE id = ?1")?
+        .execute(params![id, ready.secret.octets().as_slice(), row::to_json(&ready.sharing)])?;
+    for (route, form) in &ready.forms {
+        connection
+            .prepare_cached("INSERT INTO form (message, route, content, recipe) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![id, route.to_string(), form.content as i64, form.recipe.encode()])?;
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO share (message, created, expires, sender, owner, domain, size, known, hold, access, reminded,
+                                receipted, asked)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, 0, 0, 0)",
+        )?
+        .execute(params![
+            id,
+            created.0,
+            expires.0,
+            sender,
+            owner,
+            domain,
+            ready.share.size() as i64,
+            known_sender,
+            access_word(*access)
+        ])?;
+    for (file, blob) in ready.share.files.iter().zip(&ready.blobs) {
+        let name = adopt(connection, blob, *created)?;
+        connection
+            .prepare_cached(
+                "INSERT INTO attachment (message, position, blob, file_name, media_type, downloads)
+                 VALUES (?1, ?2, ?3, ?4, ?5, 0)",
+            )?
+            .execute(params![id, file.position, name, file.file_name, file.media_type])?;
+    }
+    for (token, link) in ready.tokens.iter().zip(&ready.share.links) {
+        connection
+            .prepare_cached(
+                "INSERT INTO link (token, message, recipients, downloads) VALUES (?1, ?2, ?3, 0)",
+            )?
+            .execute(params![token.0.as_slice(), id, row::to_json(&link.recipients)])?;
+    }
+    write_down(connection, ready.line(), &ready.who, *created)
+}
+
+/// The name of the blob with this content: the one that is there, or the fresh one.
+fn adopt(
+    connection: &Connection,
+    fresh: &vouchsafe_core::attachments::SealedBlob,
+    now: Timestamp,
+) -> Result<String, Failure> {
+    let there: Option<String> = connection
+        .prepare_cached("SELECT name FROM blob WHERE sha256 = ?1 AND size = ?2 AND doomed = 0")?
+        .query_row(params![fresh.sha256.as_slice(), fresh.len as i64], |row| row.get(0))
+        .optional()?;
+    if there.as_ref() != Some(&fresh.name) {
+        connection
+            .prepare_cached(
+                "INSERT INTO blob (name, sha256, size, key, doomed, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                fresh.name,
+                fresh.sha256.as_slice(),
+                fresh.len as i64,
+                fresh.key,
+                there.is_some(),
+                now.0
+            ])?;
+    }
+    Ok(there.unwrap_or_else(|| fresh.name.clone()))
+}
+
+/// Changes a share.
+pub fn change(
+    connection: &Connection,
+    change: &ShareChange,
+    who: &str,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let message = match change {
+        ShareChange::Downloaded { link, .. } | ShareChange::Asked { link } => {
+            let found = connection
+                .prepare_cached("SELECT message FROM link WHERE token = ?1")?
+                .query_row([link.0.as_slice()], |row| message_id(row, 0))
+                .optional()?;
+            found.ok_or_else(|| missing(&format!("link {}", link.id())))?
+        }
+        ShareChange::Revoke { message, .. }
+        | ShareChange::Extend { message, .. }
+        | ShareChange::Hold { message, .. }
+        | ShareChange::Erase { message }
+        | ShareChange::Password { message, .. }
+        | ShareChange::Told { message, .. } => *message,
+    };
+    let id = message.0.as_bytes().as_slice();
+    let share = |sql: &str, value: Option<i64>| -> Result<usize, rusqlite::Error> {
+        match value {
+            Some(value) => connection.prepare_cached(sql)?.execute(params![id, value]),
+            None => connection.prepare_cached(sql)?.execute([id]),
+        }
+    };
+    let changed = match change {
+        ShareChange::Downloaded { link, position } => {
+            let file = share(
+                "UPDATE attachment SET downloads = downloads + 1 WHERE message = ?1 AND position = ?2",
+                Some(i64::from(*position)),
+            )?;
+            if file > 0 {
+                connection
+                    .prepare_cached("UPDATE link SET downloads = downloads + 1, last = ?2 WHERE token = ?1")?
+                    .execute(params![link.0.as_slice(), now.0])?;
+            }
+            file
+        }
+        ShareChange::Revoke { link: Some(link), .. } => {
+            let found = tokens(connection, message)?.into_iter().find(|token| token.id() == *link);
+            let token = found.ok_or_else(|| missing(&format!("link {link} of message {message}")))?;
+            connection
+                .prepare_cached("UPDATE link SET revoked = coalesce(revoked, ?2) WHERE token = ?1")?
+                .execute(params![token.0.as_slice(), now.0])?
+        }
+        ShareChange::Revoke { link: None, .. } => {
+            share("UPDATE share SET revoked = coalesce(revoked, ?2) WHERE message = ?1", Some(now.0))?
+        }
+        ShareChange::Extend { until, .. } => share(
+            "UPDATE share SET expires = ?2, revoked = NULL, reminded = 0, asked = 0 WHERE message = ?1",
+            Some(until.0),
+        )?,
+        ShareChange::Hold { on, .. } => {
+            share("UPDATE share SET hold = ?2 WHERE message = ?1", Some(i64::from(*on)))?
+        }
+        ShareChange::Password { hash, .. } => connection
+            .prepare_cached("UPDATE share SET password = ?2 WHERE message = ?1")?
+            .execute(params![id, hash])?,
+        ShareChange::Told { what: Telling::Reminder, .. } => {
+            share("UPDATE share SET reminded = 1 WHERE message = ?1", None)?
+        }
+        ShareChange::Told { what: Telling::Receipt, .. } => {
+            share("UPDATE share SET receipted = 1 WHERE message = ?1", None)?
+        }
+        ShareChange::Told { what: Telling::MoreTime, .. } => {
+            share("UPDATE share SET asked = 0 WHERE message = ?1", None)?
+        }
+        ShareChange::Asked { .. } => share("UPDATE share SET asked = 1 WHERE message = ?1", None)?,
+        ShareChange::Erase { .. } => erase(connection, message)?,
+    };
+    if changed == 0 {
+        return Err(missing(&format!("detached files of message {message}")));
+    }
+    match line(change, message) {
+        Some(line) => write_down(connection, line, who, now),
+        None => Ok(()),
+    }
+}
+
+/// Takes a share away; blobs that only it named are doomed. Nothing is done while there is a hold.
+fn erase(connection: &Connection, message: MessageId) -> Result<usize, Failure> {
+    let id = message.0.as_bytes().as_slice();
+    let gone =
+        connection.prepare_cached("DELETE FROM share WHERE message = ?1 AND hold = 0")?.execute([id])?;
+    if gone == 0 {
+        return Ok(0);
+    }
+    let blobs: Vec<String> = connection
+        .prepare_cached("DELETE FROM attachment WHERE message = ?1 RETURNING blob")?
+        .query_map([id], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for blob in blobs {
+        connection
+            .prepare_cached(
+                "UPDATE blob SET doomed = 1
+                 WHERE name = ?1 AND NOT EXISTS (SELECT 1 FROM attachment WHERE blob = ?1)",
+            )?
+            .execute([blob])?;
+    }
+    connection.prepare_cached("DELETE FROM link WHERE message = ?1")?.execute([id])?;
+    Ok(gone)
+}
+
+fn missing(what: &str) -> Failure {
+    Failure::Request(StoreFault::Missing(what.to_owned()))
+}
+
+fn write_down(connection: &Connection, line: Line, who: &str, now: Timestamp) -> Result<(), Failure> {
+    let last: Option<(i64, String)> = connection
+        .prepare_cached("SELECT number, chain FROM audit ORDER BY number DESC LIMIT 1")?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let row = line.behind(last.as_ref().map(|(number, chain)| (*number, chain.as_str())), who, now);
+    connection
+        .prepare_cached(
+            "INSERT INTO audit (number, at, what, who, message, detail, chain) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![
+            row.number,
+            row.at.0,
+            row.what,
+            row.who,
+            row.message.map(|message| message.0.as_bytes().to_vec()),
+            row.detail,
+            row.chain
+        ])?;
+    Ok(())
+}
+
+/// These doomed blobs are deleted.
+pub fn forget_blobs(connection: &Connection, names: &[String]) -> Result<(), Failure> {
+    let mut statement = connection.prepare_cached("DELETE FROM blob WHERE name = ?1 AND doomed = 1")?;
+    for name in names {
+        statement.execute([name])?;
+    }
+    Ok(())
+}
+
+/// An upload begins (with its id) or ends.
+pub fn upload(connection: &Connection, name: &str, upload: Option<&str>) -> Result<(), Failure> {
+    match upload {
+        Some(upload) => connection
+            .prepare_cached("INSERT OR REPLACE INTO upload (name, upload) VALUES (?1, ?2)")?
+            .execute([name, upload])?,
+        None => connection.prepare_cached("DELETE FROM upload WHERE name = ?1")?.execute([name])?,
+    };
+    Ok(())
+}
+
+/// Uploads that have not ended.
+pub fn uploads(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
+    let mut statement = connection.prepare_cached("SELECT name, upload FROM upload")?;
+    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+/// Where a token leads.
+pub fn landing(connection: &Connection, token: TokenHash) -> rusqlite::Result<Option<Landing>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT token, recipients, revoked, downloads, last, message FROM link WHERE token = ?1",
+    )?;
+    let found =
+        statement.query_row([token.0.as_slice()], |row| Ok((link(row)?, message_id(row, 5)?))).optional()?;
+    let Some((link, message)) = found else { return Ok(None) };
+    let Some(mut share) = share(connection, message)? else { return Ok(None) };
+    share.files = files(connection, message)?;
+    let downloads = link.downloads;
+    share.links = vec![link];
+    Ok(Some(Landing { share, downloads }))
+}
+
+/// Shares that the filter names, oldest first.
+pub fn shares(connection: &Connection, filter: &ShareFilter) -> rusqlite::Result<Vec<Share>> {
+    let limit = crate::limit_of(filter.limit);
+    let mut found = Vec::new();
+    let mut after: Vec<u8> = Vec::new();
+    while found.len() < limit {
+        let page = page(connection, filter, &after)?;
+        let Some(last) = page.last() else { break };
+        after = last.message.0.as_bytes().to_vec();
+        for mut share in page {
+            share.links = links(connection, share.message)?;
+            if matches(filter, &share) {
+                share.files = files(connection, share.message)?;
+                found.push(share);
+            }
+        }
+    }
+    found.truncate(limit);
+    Ok(found)
+}
+
+const SHARE: &str =
+    "SELECT message, created, expires, sender, owner, domain, known, hold, revoked, access, password,
+                            reminded, receipted, asked FROM share";
+
+/// Ids sort by time of arrival.
+fn page(connection: &Connection, filter: &ShareFilter, after: &[u8]) -> rusqlite::Result<Vec<Share>> {
+    let only = filter.message.map(|message| message.0.as_bytes().to_vec());
+    let before = filter.expires_before.map_or(i64::MAX, |before| before.0);
+    let mut statement = connection.prepare_cached(&format!(
+        "{SHARE} WHERE message > ?1 AND (?2 IS NULL OR message = ?2) AND expires < ?3 ORDER BY message LIMIT ?4"
+    ))?;
+    statement.query_map(params![after, only, before, PAGE as i64], read_share)?.collect()
+}
+
+fn share(connection: &Connection, message: MessageId) -> rusqlite::Result<Option<Share>> {
+    let mut statement = connection.prepare_cached(&format!("{SHARE} WHERE message = ?1"))?;
+    statement.query_row([message.0.as_bytes().as_slice()], read_share).optional()
+}
+
+fn read_share(row: &Row<'_>) -> rusqlite::Result<Share> {
+    Ok(Share {
+        message: message_id(row, 0)?,
+        created: Timestamp(row.get(1)?),
+        expires: Timestamp(row.get(2)?),
+        sender: row.get(3)?,
+        owner: row.get(4)?,
+        domain: row.get(5)?,
+        known_sender: row.get(6)?,
+        hold: row.get(7)?,
+        revoked: row.get::<_, Option<i64>>(8)?.map(Timestamp),
+        access: if row.get_ref(9)?.as_str()? == "code" { Access::Code } else { Access::Link },
+        password: row.get(10)?,
+        reminded: row.get(11)?,
+        receipted: row.get(12)?,
+        asked: row.get(13)?,
+        files: Vec::new(),
+        links: Vec::new(),
+    })
+}
+
+fn access_word(access: Access) -> &'static str {
+    match access {
+        Access::Link => "link",
+        Access::Code => "code",
+    }
+}
+
+fn files(connection: &Connection, message: MessageId) -> rusqlite::Result<Vec<SharedFile>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT a.position, a.file_name, a.media_type, a.downloads, b.name, b.size, b.sha256, b.key
+         FROM attachment a JOIN blob b ON b.name = a.blob WHERE a.message = ?1 ORDER BY a.position",
+    )?;
+    let rows = statement.query_map([message.0.as_bytes().as_slice()], |row| {
+        let len = row.get::<_, i64>(5)? as u64;
+        Ok(SharedFile {
+            position: row.get(0)?,
+            file_name: row.get(1)?,
+            media_type: row.get(2)?,
+            size: len,
+            sha256: hex(row.get_ref(6)?.as_blob()?),
+            downloads: row.get::<_, i64>(3)? as u64,
+            blob: Some(BlobRef { name: row.get(4)?, len, key: row.get(7)? }),
+        })
+    })?;
+    rows.collect()
+}
+
+fn links(connection: &Connection, message: MessageId) -> rusqlite::Result<Vec<LinkRow>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT token, recipients, revoked, downloads, last FROM link WHERE message = ?1 ORDER BY token",
+    )?;
+    statement.query_map([message.0.as_bytes().as_slice()], link)?.collect()
+}
+
+fn link(row: &Row<'_>) -> rusqlite::Result<LinkRow> {
+    Ok(LinkRow {
+        id: token(row)?.id(),
+        recipients: serde_json::from_str(row.get_ref(1)?.as_str()?).unwrap_or_default(),
+        revoked: row.get::<_, Option<i64>>(2)?.map(Timestamp),
+        downloads: row.get::<_, i64>(3)? as u64,
+        last_download: row.get::<_, Option<i64>>(4)?.map(Timestamp),
+    })
+}
+
+fn tokens(connection: &Connection, message: MessageId) -> rusqlite::Result<Vec<TokenHash>> {
+    let mut statement = connection.prepare_cached("SELECT token FROM link WHERE message = ?1")?;
+    statement.query_map([message.0.as_bytes().as_slice()], token)?.collect()
+}
+
+fn token(row: &Row<'_>) -> rusqlite::Result<TokenHash> {
+    row.get(0).map(TokenHash)
+}
+
+/// What is charged to a user and a domain.
+pub fn usage(connection: &Connection, owner: &str, domain: &str) -> rusqlite::Result<Usage> {
+    let sum = |sql: &str, name: &str| -> rusqlite::Result<u64> {
+        if name.is_empty() {
+            return Ok(0);
+        }
+        let octets: i64 = connection.prepare_cached(sql)?.query_row([name], |row| row.get(0))?;
+        Ok(octets as u64)
+    };
+    Ok(Usage {
+        user: sum("SELECT coalesce(sum(size), 0) FROM share WHERE owner = ?1", owner)?,
+        domain: sum("SELECT coalesce(sum(size), 0) FROM share WHERE domain = ?1", domain)?,
+    })
+}
+
+/// Blobs that no share names.
+pub fn doomed(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare_cached("SELECT name FROM blob WHERE doomed = 1 LIMIT ?1")?;
+    statement.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| row.get(0))?.collect()
+}
+
+/// Names without a row.
+pub fn unknown(connection: &Connection, names: Vec<String>) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare_cached("SELECT 1 FROM blob WHERE name = ?1")?;
+    let mut known = HashSet::new();
+    for name in &names {
+        if statement.exists([name])? {
+            known.insert(name.clone());
+        }
+    }
+    Ok(names.into_iter().filter(|name| !known.contains(name)).collect())
+}
+
+/// Lines of the audit log.
+pub fn audit(connection: &Connection, after: i64, limit: usize) -> rusqlite::Result<Vec<AuditRow>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT number, at, what, who, message, detail, chain FROM audit WHERE number > ?1 ORDER BY number LIMIT ?2",
+    )?;
+    let limit = i64::try_from(crate::limit_of(limit)).unwrap_or(i64::MAX);
+    let rows = statement.query_map([after, limit], |row| {
+        Ok(AuditRow {
+            number: row.get(0)?,
+            at: Timestamp(row.get(1)?),
+            what: row.get(2)?,
+            who: row.get(3)?,
+            message: match row.get_ref(4)? {
+                rusqlite::types::ValueRef::Null => None,
+                _ => Some(message_id(row, 4)?),
+            },
+            detail: row.get(5)?,
+            chain: row.get(6)?,
+        })
+    })?;
+    rows.collect()
+}
