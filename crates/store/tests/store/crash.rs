@@ -342,3 +342,67 @@ fn without_the_folder_sync_the_sweep_finds_a_loss() {
     assert!(sweep(&ACCEPT, Trouble::Crash, &LOSSES, Some(Lie::Folders)).is_err());
     assert!(sweep(&ACCEPT_LARGE, Trouble::Crash, &LOSSES, Some(Lie::Folders)).is_err());
 }
+
+/// The power fails at every call between a blob's first octet and the answer to its message: afterwards either the
+/// message is not there, or each of its links leads to the whole file.
+async fn links_after_a_crash(at: u64, loss: Loss, lie: Option<Lie>) -> Result<bool, String> {
+    let dir = scratch();
+    let disk = SimDisk::new();
+    let file = octets(id(7), 300_000);
+    if let Some(lie) = lie {
+        disk.lie(lie);
+    }
+    let begin = || {
+        let blobs = vouchsafe_store::blobs::Blobs::files(Arc::new(disk.clone()), &dir.path().join("blobs"));
+        (open(dir.path(), Arc::new(disk.clone())), blobs.unwrap())
+    };
+    let (store, blobs) = begin();
+    let before = disk.calls();
+    disk.trouble_at(at, Trouble::Crash);
+    let accepted = match crate::shares::detached(&*blobs, 1, &file).await {
+        Ok(message) => store.accept(message).await.is_ok(),
+        Err(_) => false,
+    };
+    let reached = disk.calls() - before >= at;
+    disk.calm();
+    drop((store, blobs));
+    disk.crash(loss);
+    let (store, blobs) = begin();
+    let there = !store.list(QueueFilter::default()).await.map_err(|fault| fault.to_string())?.is_empty();
+    if accepted && !there {
+        return Err("the message is lost".to_owned());
+    }
+    for recipient in [0, 2] {
+        match crate::shares::fetch(&*store, &*blobs, 1, recipient).await {
+            Ok(octets) if there && octets == file => {}
+            Err(vouchsafe_core::ports::StoreFault::Missing(_)) if !there => {}
+            other => return Err(format!("there: {there}, its link: {:?}", other.map(|octets| octets.len()))),
+        }
+    }
+    Ok(reached)
+}
+
+fn sweep_links(lie: Option<Lie>) -> Result<u64, String> {
+    for at in 1.. {
+        for loss in LOSSES {
+            let reached = run(links_after_a_crash(at, loss, lie));
+            if !reached.map_err(|why| format!("crash at call {at}, {loss:?}: {why}"))? {
+                return Ok(at - 1);
+            }
+        }
+    }
+    unreachable!("a walk ends")
+}
+
+#[test]
+fn promise_kept_no_link_can_point_at_nothing() {
+    // sync folder, create, three writes, sync, sync shelf; then the message.
+    let calls = sweep_links(None).unwrap();
+    assert!(calls >= 12, "{calls} calls");
+}
+
+#[test]
+fn without_the_syncs_of_a_blob_the_sweep_finds_a_link_to_nothing() {
+    assert!(sweep_links(Some(Lie::Files("blobs"))).is_err());
+    assert!(sweep_links(Some(Lie::Folders)).is_err());
+}

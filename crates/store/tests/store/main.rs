@@ -6,4 +6,5 @@
 mod conformance;
 mod crash;
 mod given;
+mod shares;
 mod sqlite;

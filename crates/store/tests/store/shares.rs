@@ -1,0 +1,248 @@
+//! Detached files, run on every store: links lead to durable blobs, equal content is kept once, and what nobody names
+//! any more goes in two steps.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use vouchsafe_core::attachments::{
+    Access, AttachmentStore, BlobStore, Detached, Detachment, LinkRules, ShareChange, ShareFilter,
+};
+use vouchsafe_core::links::LinkSecret;
+use vouchsafe_core::ports::{Accepted, MailStore, StoreFault};
+use vouchsafe_core::recipe::{Piece, Recipe, SlotCoding};
+use vouchsafe_core::{RecipientState, RouteKey};
+use vouchsafe_store::blobs::Blobs;
+use vouchsafe_store::disk::SimDisk;
+use vouchsafe_store::memory::MemoryStore;
+
+use crate::given::*;
+
+trait Subject: MailStore + AttachmentStore {}
+impl<T: MailStore + AttachmentStore> Subject for T {}
+
+struct Given {
+    store: Arc<dyn Subject>,
+    blobs: Arc<Blobs>,
+    _dir: Option<tempfile::TempDir>,
+}
+
+fn memory() -> Given {
+    Given { store: MemoryStore::new(), blobs: Blobs::memory(), _dir: None }
+}
+
+fn sqlite() -> Given {
+    let dir = scratch();
+    let disk = Arc::new(SimDisk::new());
+    let store = open(dir.path(), disk.clone());
+    let blobs = Blobs::files(disk, &dir.path().join("blobs")).unwrap();
+    Given { store, blobs, _dir: Some(dir) }
+}
+
+macro_rules! suite {
+    ($($test:ident),* $(,)?) => {
+        mod in_memory { $(#[test] fn $test() { crate::given::run(super::$test(super::memory())) })* }
+        mod on_disk { $(#[test] fn $test() { crate::given::run(super::$test(super::sqlite())) })* }
+    };
+}
+
+suite! {
+    a_blob_is_read_in_stretches,
+    a_dropped_blob_leaves_nothing,
+    who_holds_a_blob_keeps_it_from_being_listed,
+    links_lead_to_the_files,
+    equal_content_is_kept_once,
+    a_form_stays_with_its_route_until_the_message_leaves,
+    a_hold_forbids_erasing_and_every_change_is_written_down,
+}
+
+fn secret(number: u128) -> LinkSecret {
+    LinkSecret::new([number as u8; 32])
+}
+
+/// Message `number` with one detached file of these octets; the route of one.example gets a form.
+pub async fn detached(blobs: &dyn BlobStore, number: u128, file: &Bytes) -> Result<Accepted, StoreFault> {
+    let mut writer = blobs.create().await?;
+    for chunk in file.chunks(100_000) {
+        writer.write(file.slice_ref(chunk)).await?;
+    }
+    let blob = writer.seal().await?;
+    let recipe = Recipe::new(vec![Piece::Body { from: 0, to: 10 }, Piece::Slot(SlotCoding::Plain)]).unwrap();
+    let mut message = small(number, &["a@one.example", "b@far.test", "c@one.example"]);
+    message.detached = Some(Detachment {
+        parts: vec![Detached {
+            blob,
+            file_name: "plan.pdf".to_owned(),
+            media_type: "application/pdf".to_owned(),
+            position: 0,
+        }],
+        forms: vec![(RouteKey::Domain("one.example".to_owned()), recipe)],
+        links: LinkRules {
+            per_recipient: true,
+            blind: Vec::new(),
+            expire: Duration::from_secs(86_400),
+            access: Access::Link,
+            secret: secret(number),
+        },
+    });
+    Ok(message)
+}
+
+/// The file that a recipient's link leads to.
+pub async fn fetch(
+    store: &dyn AttachmentStore,
+    blobs: &dyn BlobStore,
+    number: u128,
+    recipient: u32,
+) -> Result<Vec<u8>, StoreFault> {
+    let landing = store.landing(secret(number).token(recipient).hash()).await?;
+    let landing = landing.ok_or_else(|| StoreFault::Missing("link".to_owned()))?;
+    let blob = landing.share.files[0].blob.clone().unwrap();
+    let len = blob.len;
+    read_blob(blobs, blob, 0..len).await
+}
+
+async fn read_blob(
+    blobs: &dyn BlobStore,
+    blob: vouchsafe_core::attachments::BlobRef,
+    range: std::ops::Range<u64>,
+) -> Result<Vec<u8>, StoreFault> {
+    let mut reader = blobs.open(blob, range).await?;
+    let mut octets = Vec::new();
+    while let Some(chunk) = reader.next().await? {
+        assert!(!chunk.is_empty() && chunk.len() <= 256 * 1024);
+        octets.extend_from_slice(&chunk);
+    }
+    Ok(octets)
+}
+
+async fn a_blob_is_read_in_stretches(given: Given) {
+    let file = octets(id(1), 700_001);
+    let mut writer = given.blobs.create().await.unwrap();
+    for chunk in file.chunks(50_000) {
+        writer.write(file.slice_ref(chunk)).await.unwrap();
+    }
+    let blob = writer.seal().await.unwrap();
+    assert_eq!(blob.len, 700_001);
+    for range in [0..700_001, 0..1, 300_000..600_000, 700_000..900_000, 700_001..700_002, 5..5] {
+        let read = read_blob(&*given.blobs, blob.reference(), range.clone()).await.unwrap();
+        let at = |place: u64| (place as usize).min(file.len());
+        assert_eq!(read, file[at(range.start)..at(range.end)], "{range:?}");
+    }
+    given.blobs.delete(blob.name.clone()).await.unwrap();
+    given.blobs.delete(blob.name.clone()).await.unwrap();
+    let gone = read_blob(&*given.blobs, blob.reference(), 0..10).await;
+    assert!(matches!(gone, Err(StoreFault::Corrupt(_))));
+}
+
+async fn a_dropped_blob_leaves_nothing(given: Given) {
+    let mut writer = given.blobs.create().await.unwrap();
+    writer.write(octets(id(1), 300_000)).await.unwrap();
+    drop(writer);
+    assert!(given.blobs.list(String::new(), 10).await.unwrap().is_empty());
+}
+
+async fn who_holds_a_blob_keeps_it_from_being_listed(given: Given) {
+    let mut names = Vec::new();
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        let blob = given.blobs.create().await.unwrap().seal().await.unwrap();
+        names.push(blob.name.clone());
+        held.push(blob);
+    }
+    assert!(given.blobs.list(String::new(), 2).await.unwrap().is_empty());
+    drop(held);
+    let mut found: Vec<String> = Vec::new();
+    loop {
+        let page = given.blobs.list(found.last().cloned().unwrap_or_default(), 2).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        found.extend(page);
+    }
+    found.sort_unstable();
+    names.sort_unstable();
+    assert_eq!(found, names);
+    assert_eq!(given.store.unknown_blobs(names.clone()).await.unwrap(), names);
+}
+
+async fn links_lead_to_the_files(given: Given) {
+    let file = octets(id(1), 300_000);
+    given.store.accept(detached(&*given.blobs, 1, &file).await.unwrap()).await.unwrap();
+    for recipient in [0, 2] {
+        assert_eq!(fetch(&*given.store, &*given.blobs, 1, recipient).await.unwrap(), file);
+    }
+    // The route of b@far.test gets the content: no link was made.
+    assert!(given.store.landing(secret(1).token(1).hash()).await.unwrap().is_none());
+    let token = secret(1).token(2).hash();
+    given
+        .store
+        .change(ShareChange::Downloaded { link: token, position: 0 }, "192.0.2.1".to_owned(), NOW)
+        .await
+        .unwrap();
+    let landing = given.store.landing(token).await.unwrap().unwrap();
+    assert_eq!(landing.downloads, 1);
+    assert_eq!(landing.share.links[0].recipients, ["c@one.example"]);
+    let by =
+        |recipient: &str| ShareFilter { recipient: Some(recipient.to_owned()), ..ShareFilter::default() };
+    assert_eq!(given.store.shares(by("C@one.example")).await.unwrap().len(), 1);
+    assert_eq!(given.store.shares(by("one.example")).await.unwrap().len(), 0);
+    let usage = given.store.usage("alice".to_owned(), "from.test".to_owned()).await.unwrap();
+    assert_eq!((usage.user, usage.domain), (300_000, 300_000));
+}
+
+async fn equal_content_is_kept_once(given: Given) {
+    let file = octets(id(1), 300_000);
+    for number in [1, 2] {
+        given.store.accept(detached(&*given.blobs, number, &file).await.unwrap()).await.unwrap();
+    }
+    let doomed = given.store.doomed_blobs(10).await.unwrap();
+    assert_eq!(doomed.len(), 1);
+    given.blobs.delete(doomed[0].clone()).await.unwrap();
+    given.store.forget_blobs(doomed).await.unwrap();
+    given.store.change(ShareChange::Erase { message: id(1) }, "admin".to_owned(), NOW).await.unwrap();
+    assert!(given.store.doomed_blobs(10).await.unwrap().is_empty());
+    assert_eq!(fetch(&*given.store, &*given.blobs, 2, 0).await.unwrap(), file);
+    given.store.change(ShareChange::Erase { message: id(2) }, "admin".to_owned(), NOW).await.unwrap();
+    assert_eq!(given.store.doomed_blobs(10).await.unwrap().len(), 1);
+}
+
+async fn a_form_stays_with_its_route_until_the_message_leaves(given: Given) {
+    given.store.accept(detached(&*given.blobs, 1, &octets(id(1), 100)).await.unwrap()).await.unwrap();
+    let claimed = given.store.claim(NOW, 10, Vec::new()).await.unwrap();
+    for delivery in claimed {
+        let form = delivery.form.clone();
+        assert_eq!(form.is_some(), delivery.route != RouteKey::Relay);
+        if let Some(form) = form {
+            let link = format!("https://files.example/{}", secret(1).token(2));
+            assert_eq!(form.link("https://files.example", 2), link);
+            assert_eq!(form.content, 5_000);
+        }
+        given.store.settle(settlement(&delivery, RecipientState::Delivered, NOW)).await.unwrap();
+    }
+    // The queue has forgotten the secret; the links are as good as before.
+    assert!(given.store.landing(secret(1).token(2).hash()).await.unwrap().is_some());
+}
+
+async fn a_hold_forbids_erasing_and_every_change_is_written_down(given: Given) {
+    given.store.accept(detached(&*given.blobs, 1, &octets(id(1), 100)).await.unwrap()).await.unwrap();
+    let change = async |change| given.store.change(change, "admin".to_owned(), NOW).await;
+    let message = id(1);
+    change(ShareChange::Hold { message, on: true }).await.unwrap();
+    assert!(matches!(change(ShareChange::Erase { message }).await, Err(StoreFault::Missing(_))));
+    change(ShareChange::Hold { message, on: false }).await.unwrap();
+    change(ShareChange::Revoke { message, link: None }).await.unwrap();
+    assert_eq!(given.store.shares(ShareFilter::default()).await.unwrap()[0].revoked, Some(NOW));
+    change(ShareChange::Extend { message, until: NOW }).await.unwrap();
+    assert_eq!(given.store.shares(ShareFilter::default()).await.unwrap()[0].revoked, None);
+    change(ShareChange::Erase { message }).await.unwrap();
+    assert!(given.store.landing(secret(1).token(0).hash()).await.unwrap().is_none());
+    let lines = given.store.audit(0, 100).await.unwrap();
+    let whats: Vec<&str> = lines.iter().map(|line| line.what.as_str()).collect();
+    assert_eq!(whats, ["store", "hold", "release", "revoke", "extend", "erase"]);
+    let mut before = String::new();
+    for line in &lines {
+        assert_eq!(line.chain, line.chained(&before));
+        before = line.chain.clone();
+    }
+}
