@@ -258,7 +258,7 @@ enum Ready {
     Octets(Bytes),
 }
 
-/// What [`Render::next`] says.
+/// What [`Render::step`] says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rendered {
     /// Send this.
@@ -287,7 +287,7 @@ impl Render {
     }
 
     /// What to do next.
-    pub fn next(&mut self) -> Rendered {
+    pub fn step(&mut self) -> Rendered {
         while let Some(piece) = self.pieces.front_mut() {
             match piece {
                 Ready::Octets(octets) => {
@@ -331,7 +331,7 @@ mod tests {
         let mut chunks = content.chunks(chunk.max(1));
         let mut sent = Vec::new();
         loop {
-            match render.next() {
+            match render.step() {
                 Rendered::Octets(octets) => sent.extend_from_slice(&octets),
                 Rendered::More => render.push(Bytes::copy_from_slice(chunks.next()?)),
                 Rendered::End => return Some(sent),

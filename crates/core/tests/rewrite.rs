@@ -74,7 +74,7 @@ fn rewritten(message: &str, language: Language, manifest: bool, cut: bool) -> St
     let recipe = rewrite::form(&content, &block).expect("a form");
     let (mut render, mut out, mut given) = (Render::new(&recipe, LINK), Vec::new(), false);
     loop {
-        match render.next() {
+        match render.step() {
             Rendered::Octets(octets) => out.extend_from_slice(&octets),
             Rendered::More => {
                 assert!(!given, "the form asks for more than there is");
