@@ -10,16 +10,18 @@ use std::process::{Command, Stdio};
 const PROGRAMS: &[(&str, &str)] = &[
     ("postfix", "postfix"),
     ("dovecot", "dovecot-core"),
-    ("haproxy", "haproxy"), // puts PROXY headers before our sessions
+    ("imap-login", "dovecot-imapd"), // a delegate that is asked by IMAP
+    ("haproxy", "haproxy"),          // puts PROXY headers before our sessions
     ("swaks", "swaks"),
-    ("Net::SSLeay", "libnet-ssleay-perl"), // swaks speaks TLS by it
+    ("Net::SSLeay", "libnet-ssleay-perl"),   // swaks speaks TLS by it
+    ("Authen::SASL", "libauthen-sasl-perl"), // swaks's DIGEST-MD5
     ("strace", "strace"),
     ("fail2ban-regex", "fail2ban"), // reads our log with the filter of contrib/
     ("python3", "python3"),
 ];
 
-/// Folders beside PATH: a plain user's has no `sbin`.
-const SBIN: &[&str] = &["/usr/local/sbin", "/usr/sbin", "/sbin"];
+/// Folders beside PATH: a plain user's has no `sbin`, and Dovecot keeps its parts to itself.
+const SBIN: &[&str] = &["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/lib/dovecot"];
 
 /// Installs what the tests need.
 pub fn peers() -> Result<(), String> {

@@ -124,6 +124,10 @@ pub struct Dovecot {
 impl Dovecot {
     /// Starts one that knows these names and passwords.
     pub fn start(scratch: &Scratch, users: &[(&str, &str)]) -> Dovecot {
+        Dovecot::start_with(scratch, users, "plain login", "protocols =\nssl = no\n")
+    }
+    /// Starts one that takes these mechanisms; `more` is added to its settings.
+    pub fn start_with(scratch: &Scratch, users: &[(&str, &str)], mechanisms: &str, more: &str) -> Dovecot {
         let dovecot = program("dovecot");
         let folder = scratch.path("dovecot");
         let socket = folder.join("auth.sock");
@@ -136,13 +140,12 @@ impl Dovecot {
                 "base_dir = {0}/run
 state_dir = {0}/state
 log_path = {0}/log
-protocols =
-ssl = no
 disable_plaintext_auth = no
-auth_mechanisms = plain login
+auth_mechanisms = {mechanisms}
 auth_failure_delay = 0
 passdb {{
   driver = passwd-file
+  mechanisms = plain login cram-md5 digest-md5 scram-sha-1 scram-sha-256
   args = username_format=%u {1}
 }}
 userdb {{
@@ -154,7 +157,7 @@ service auth {{
     mode = 0666
   }}
 }}
-",
+{more}",
                 folder.display(),
                 users.display(),
                 socket.display()
