@@ -56,7 +56,9 @@ pub fn offered(source: &Source<'_>, alone: bool) -> Vec<Mechanism> {
         Mechanism::ScramSha1 | Mechanism::ScramSha256 => {
             as_is && alone && has(mechanism.name()) && !has(&format!("{mechanism}-PLUS"))
         }
-        Mechanism::CramMd5 | Mechanism::DigestMd5 | Mechanism::Ntlm => as_is && alone && has(mechanism.name()),
+        Mechanism::CramMd5 | Mechanism::DigestMd5 | Mechanism::Ntlm => {
+            as_is && alone && has(mechanism.name())
+        }
     };
     configured.iter().filter(fits).copied().collect()
 }

@@ -87,12 +87,11 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Begins a body for which `reservation` holds `reserved` octets.
+    /// Begins a body for which so many octets are reserved.
     pub fn new(
         store: Arc<dyn MailStore>,
         budget: Arc<Budget>,
-        reservation: Box<dyn Reservation>,
-        reserved: u64,
+        (reservation, reserved): (Box<dyn Reservation>, u64),
         fix: Fix,
         max_hops: usize,
         hostname: &str,

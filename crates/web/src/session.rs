@@ -57,13 +57,13 @@ impl Viewer {
         self.role >= Role::Admin
     }
 
-    /// Whether the form came from a page of this session.
-    pub fn sent(&self, form: &Form) -> Result<(), Response> {
+    /// The answer to a form that did not come from a page of this session; `None` if it did.
+    pub fn refusal(&self, form: &Form) -> Option<Response> {
         if field(form, "csrf") == self.csrf {
-            return Ok(());
+            return None;
         }
         let page = Page::of("", "Not sent", self.clone());
-        Err(sentence(StatusCode::FORBIDDEN, page, "This form is too old; open the page anew."))
+        Some(sentence(StatusCode::FORBIDDEN, page, "This form is too old; open the page anew."))
     }
 }
 
@@ -208,7 +208,7 @@ async fn log_out(
     Extension(from): Extension<From>,
     form: Form,
 ) -> Response {
-    if let Err(response) = viewer.sent(&form) {
+    if let Some(response) = viewer.refusal(&form) {
         return response;
     }
     if let Err(fault) = web.control.gateway().admins.sessions().end(&viewer.session).await {

@@ -294,7 +294,7 @@ impl Session {
         let Some(transaction) = &mut self.transaction else {
             return Answer::No(refusal(&StoreFault::Broken("body without a transaction".to_owned())));
         };
-        let Some((reservation, reserved)) = transaction.reservation.take() else {
+        let Some(reservation) = transaction.reservation.take() else {
             return Answer::No(refusal(&StoreFault::Broken("body without its space".to_owned())));
         };
         let detach =
@@ -303,7 +303,6 @@ impl Session {
             Arc::clone(&self.gateway.stores.mail),
             Arc::clone(&self.gateway.budget),
             reservation,
-            reserved,
             fix,
             transaction.settings.limits.received_hops,
             &transaction.settings.hostname,

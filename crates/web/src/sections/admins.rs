@@ -85,7 +85,7 @@ async fn end(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
 }
 
 async fn done(web: &Web, viewer: Viewer, form: &Form, request: Request) -> Response {
-    if let Err(response) = viewer.sent(form) {
+    if let Some(response) = viewer.refusal(form) {
         return response;
     }
     let answer = web.control.run_as(&viewer.caller(), request).await;
@@ -108,7 +108,7 @@ async fn outcome(web: &Web, viewer: Viewer, outcome: Result<(), String>) -> Resp
 }
 
 async fn password(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
-    if let Err(response) = viewer.sent(&form) {
+    if let Some(response) = viewer.refusal(&form) {
         return response;
     }
     let (password, again) = (field(&form, "password"), field(&form, "again"));
@@ -124,7 +124,7 @@ async fn password(viewer: Viewer, State(web): State<Web>, form: Form) -> Respons
 }
 
 async fn codes(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
-    if let Err(response) = viewer.sent(&form) {
+    if let Some(response) = viewer.refusal(&form) {
         return response;
     }
     let gateway = web.control.gateway();

@@ -93,7 +93,7 @@ fn words(row: &vouchsafe_core::guard::Row) -> String {
 }
 
 async fn test(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
-    if let Err(response) = viewer.sent(&form) {
+    if let Some(response) = viewer.refusal(&form) {
         return response;
     }
     let given = |name: &str| field(&form, name).to_owned();
@@ -130,7 +130,7 @@ async fn lift(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
 }
 
 async fn done(web: &Web, viewer: Viewer, form: &Form, request: Request) -> Response {
-    if let Err(response) = viewer.sent(form) {
+    if let Some(response) = viewer.refusal(form) {
         return response;
     }
     match web.control.run_as(&viewer.caller(), request).await {

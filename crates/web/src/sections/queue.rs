@@ -55,7 +55,7 @@ async fn list(
 }
 
 async fn act(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
-    if let Err(response) = viewer.sent(&form) {
+    if let Some(response) = viewer.refusal(&form) {
         return response;
     }
     let caller = viewer.caller();

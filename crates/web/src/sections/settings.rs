@@ -117,7 +117,7 @@ struct Drafted {
 }
 
 async fn draft(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
-    if let Err(response) = viewer.sent(&form) {
+    if let Some(response) = viewer.refusal(&form) {
         return response;
     }
     let caller = viewer.caller();
@@ -174,7 +174,7 @@ fn wishes(rows: &[SettingRow], form: &Form) -> Vec<Wish> {
 }
 
 async fn change(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
-    if let Err(response) = viewer.sent(&form) {
+    if let Some(response) = viewer.refusal(&form) {
         return response;
     }
     let caller = viewer.caller();
@@ -186,7 +186,7 @@ async fn change(viewer: Viewer, State(web): State<Web>, form: Form) -> Response 
 }
 
 async fn roll_back(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
-    if let Err(response) = viewer.sent(&form) {
+    if let Some(response) = viewer.refusal(&form) {
         return response;
     }
     let caller = viewer.caller();
