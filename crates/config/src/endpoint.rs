@@ -8,12 +8,15 @@ use std::path::Path;
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use vouchsafe_core::{Endpoint, Tell, TlsMode};
+use vouchsafe_core::{Endpoint, Protocol, Tell, TlsMode};
 use vouchsafe_smtp::Secret;
 
 use crate::Lookup;
 use crate::section::{At, Bad, Findings, Section, each, list, text};
 use crate::tree::{Node, Value};
+
+/// RFC 8314 §3.2.
+const IMAPS: u16 = 993;
 
 /// What a server is used for.
 #[derive(Clone, Debug)]
@@ -40,6 +43,7 @@ impl Role {
 /// A host and the port that was written with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Host {
+    pub protocol: Protocol,
     pub name: String,
     pub port: Option<u16>,
 }
@@ -192,12 +196,34 @@ fn build(
                     r#"use tls = "verify" or a pin, or say auth_in_clear = true"#,
                 );
             }
-            let port = host.port.unwrap_or(role.port);
+            let imap = host.protocol == Protocol::Imap;
+            if imap && !role.auth {
+                let at = At {
+                    line: Some(node.line),
+                    key: path.to_owned(),
+                    value: format!("imaps://{}", host.name),
+                };
+                findings.fault(
+                    &at,
+                    "is asked about logins only",
+                    "give it as auth of a delegate; here, give an SMTP server",
+                );
+            }
+            if imap && tls == TlsMode::Off {
+                let at = At {
+                    line: Some(node.line),
+                    key: path.to_owned(),
+                    value: format!("imaps://{}", host.name),
+                };
+                findings.fault(&at, "has TLS always", "remove tls = \"off\"");
+            }
+            let port = host.port.unwrap_or(if imap { IMAPS } else { role.port });
             Endpoint {
+                protocol: host.protocol,
                 host: host.name.clone(),
                 port,
                 // RFC 8314 §3.3: port 465 has TLS from the first octet.
-                implicit_tls: port == 465 && tls != TlsMode::Off,
+                implicit_tls: imap || (port == 465 && tls != TlsMode::Off),
                 tls,
                 login: terms.login.clone(),
                 tell: terms.tell,
@@ -221,9 +247,16 @@ pub(crate) fn hosts(node: &Node) -> Result<Vec<Host>, Bad> {
 
 /// `host`, `host:port`, `[2001:db8::1]:25`, `2001:db8::1`.
 pub(crate) fn host(text: &str) -> Result<Host, Bad> {
+    if let Some(rest) = text.strip_prefix("imaps://") {
+        let host = host(rest.strip_suffix('/').unwrap_or(rest))?;
+        return Ok(Host { protocol: Protocol::Imap, ..host });
+    }
     if let Some((scheme, rest)) = text.split_once("://") {
         return Err(match scheme {
-            "lmtp" | "imaps" | "imap" => Bad::new(format!("{scheme}:// is not available in this version"))
+            "imap" => {
+                Bad::new("would send passwords in clear text").advise(format!("give \"imaps://{rest}\""))
+            }
+            "lmtp" => Bad::new(format!("{scheme}:// is not available in this version"))
                 .advise("give the server's SMTP port"),
             _ => {
                 Bad::new("is not host:port").advise(format!("did you mean {:?}?", rest.trim_end_matches('/')))
@@ -231,7 +264,7 @@ pub(crate) fn host(text: &str) -> Result<Host, Bad> {
         });
     }
     if let Ok(address) = text.parse::<IpAddr>() {
-        return Ok(Host { name: address.to_string(), port: None });
+        return Ok(Host { protocol: Protocol::Smtp, name: address.to_string(), port: None });
     }
     let (name, port) = match text.strip_prefix('[').map(|t| t.split_once(']')) {
         Some(Some((inner, rest))) => {
@@ -253,7 +286,7 @@ pub(crate) fn host(text: &str) -> Result<Host, Bad> {
         Ok(0) | Err(_) => Err(Bad::new(format!("{p:?} is not a port")).advise("give a port from 1 to 65535")),
         Ok(port) => Ok(port),
     });
-    Ok(Host { name, port: port.transpose()? })
+    Ok(Host { protocol: Protocol::Smtp, name, port: port.transpose()? })
 }
 
 /// A name that DNS can hold (RFC 1123 §2.1; underscores occur), lower case, or an IPv4 address.
@@ -360,6 +393,8 @@ mod tests {
         assert_eq!(of("192.0.2.1:25"), Some(("192.0.2.1".into(), Some(25))));
         assert_eq!(of("2001:db8::1"), Some(("2001:db8::1".into(), None)));
         assert_eq!(of("[2001:db8::1]:25"), Some(("2001:db8::1".into(), Some(25))));
+        let imap = host("imaps://Mail.example.com").ok().map(|h| (h.protocol, h.name, h.port));
+        assert_eq!(imap, Some((Protocol::Imap, "mail.example.com".into(), None)));
         for bad in
             ["", ":25", "a:0", "a:70000", "a:b:c", "[::1", "[x]:1", "a b", "-a", "300.1.1.1", "smtp://a"]
         {

@@ -10,7 +10,7 @@ use vouchsafe_core::detach::{Pattern, Rules};
 use vouchsafe_core::guard::{Budget, Budgets};
 use vouchsafe_core::send_as::Aliases;
 use vouchsafe_core::stub::Language;
-use vouchsafe_core::{Endpoint, TlsMode};
+use vouchsafe_core::{Endpoint, Protocol, TlsMode};
 use vouchsafe_smtp::data::BareNewline;
 use vouchsafe_smtp::sasl::Mechanism;
 use vouchsafe_smtp::{Mailbox, ReversePath};
@@ -318,7 +318,8 @@ fn servers(
         findings.fault(&at, "is not used", "remove it: auth and recipients name their servers");
     }
     let of_other = |other: &Option<Vec<Endpoint>>| {
-        let host = |e: &Endpoint| endpoint::Host { name: e.host.clone(), port: None };
+        let host =
+            |e: &Endpoint| endpoint::Host { protocol: Protocol::Smtp, name: e.host.clone(), port: None };
         other.iter().flatten().map(host).collect::<Vec<_>>()
     };
     let fill = |given: &Option<Vec<Endpoint>>, other: &Option<Vec<Endpoint>>, role: &Role| match given {

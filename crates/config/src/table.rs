@@ -302,7 +302,7 @@ pub const TABLE: &[Row] = &[
         Endpoints,
         Unset("host at port 587, else the host of recipients"),
         Live,
-        "Asked about logins; several in order, the next only when one is unavailable.",
+        "Asked about logins; several in order, the next only when one is unavailable. \"imaps://host\": asked by an IMAP login over TLS (passwords only).",
     ),
     row(
         "delegate.recipients",

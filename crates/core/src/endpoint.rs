@@ -16,6 +16,16 @@ pub enum TlsMode {
     Off,
 }
 
+/// What a server speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// SMTP.
+    #[default]
+    Smtp,
+    /// IMAP over TLS: asked about logins.
+    Imap,
+}
+
 /// Whether a server is told for which client we speak, where it wants to hear it (FACTS 6.12).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tell {
@@ -31,6 +41,8 @@ pub enum Tell {
 /// One server: host, port, TLS, and our own login there if it wants one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
+    /// What is spoken there.
+    pub protocol: Protocol,
     /// Host name or IP address (no brackets).
     pub host: String,
     /// TCP port.

@@ -32,7 +32,7 @@ pub mod trace;
 pub mod trial;
 pub mod verdict;
 
-pub use endpoint::{Endpoint, Tell, TlsMode};
+pub use endpoint::{Endpoint, Protocol, Tell, TlsMode};
 pub use envelope::{Envelope, MessageId, Origin, QueuedRecipient, RecipientState, RouteKey};
 pub use time::Timestamp;
 pub use verdict::Verdict;

@@ -4,9 +4,11 @@
 //! told on Unavailable is the caller's: 451 4.4.3 to RCPT, 454 4.7.0 to AUTH.
 //! Proof: the tests of `recipient` and `login` (one a row), `transcripts/delegate/`.
 
+mod imap;
 mod login;
 mod recipient;
 
+pub use imap::{Condition, ImapAnswer, classify_imap};
 pub use login::classify_auth;
 pub use recipient::{Rules, classify_recipient};
 

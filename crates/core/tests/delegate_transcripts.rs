@@ -27,6 +27,7 @@ fn check(text: &str, world: &mut World) -> Option<Result<(), String>> {
 
 fn judge(subject: &str, world: &mut World) -> Result<Option<Verdict>, String> {
     let delegate = Endpoint {
+        protocol: vouchsafe_core::Protocol::Smtp,
         host: "mail.example".to_owned(),
         port: 25,
         tls: TlsMode::Off,

@@ -14,7 +14,7 @@ use vouchsafe_core::doctor::{
     About, Answer, Examined, LoginTried, Report, Role, Seen, TlsSeen, Trouble, diagnose, goes_on, login_port,
 };
 use vouchsafe_core::verdict::{Verdict, classify_auth, classify_fault};
-use vouchsafe_core::{Endpoint, Tell, TlsMode};
+use vouchsafe_core::{Endpoint, Protocol, Tell, TlsMode};
 use vouchsafe_net::client::{Connection, Connector, Fault, FaultKind, Hello, Timeouts, TraceSink};
 use vouchsafe_net::tls::TlsFacts;
 use vouchsafe_smtp::{Mailbox, ReversePath, Secret};
@@ -108,7 +108,15 @@ pub async fn examine(
 }
 
 fn endpoint(host: &str, port: u16, tls: TlsMode) -> Endpoint {
-    Endpoint { host: host.to_owned(), port, tls, implicit_tls: port == 465, login: None, tell: Tell::Nothing }
+    Endpoint {
+        protocol: Protocol::Smtp,
+        host: host.to_owned(),
+        port,
+        tls,
+        implicit_tls: port == 465,
+        login: None,
+        tell: Tell::Nothing,
+    }
 }
 
 fn timeouts() -> Timeouts {

@@ -30,7 +30,7 @@ pub use vouchsafe_smtp::client::{DeliveryReplies, FaultKind, Identity, Phase, Ti
 /// Octets read at once. Held only while an operation runs.
 const READ: usize = 4 * 1024;
 /// The longest we wait for the answer to QUIT: the work is done, only manners are left.
-const FAREWELL: Duration = Duration::from_secs(5);
+pub(crate) const FAREWELL: Duration = Duration::from_secs(5);
 
 /// What connections are made with; shared by all.
 pub struct Connector {
@@ -47,6 +47,31 @@ impl Connector {
     /// A connector over `dial`; the TLS configurations are built when first needed.
     pub fn new(dial: Arc<dyn Dial>) -> Connector {
         Connector { dial, tls: TlsClients::default() }
+    }
+
+    /// Connects, and shakes hands where TLS is on from the first octet.
+    pub(crate) async fn connect(
+        &self,
+        endpoint: &Endpoint,
+        timeouts: &Timeouts,
+        trace: &TraceSink,
+    ) -> Result<(BoxStream, Option<TlsFacts>), Fault> {
+        let fault = |phase, kind| Fault { phase, endpoint: endpoint.to_string(), kind };
+        let unreachable = |why: String| fault(Phase::Connect, FaultKind::Unreachable(why));
+        let stream = match timeout(timeouts.connect, self.dial.dial(&endpoint.host, endpoint.port)).await {
+            Ok(dialled) => dialled.map_err(|e| unreachable(e.to_string()))?,
+            Err(_) => return Err(unreachable("no answer".to_owned())),
+        };
+        if !endpoint.implicit_tls {
+            return Ok((stream, None));
+        }
+        let shake = self.tls.connect(&endpoint.tls, &endpoint.host, stream);
+        let (secured, facts) = match timeout(timeouts.command, shake).await {
+            Ok(shaken) => shaken.map_err(|why| fault(Phase::StartTls, FaultKind::TlsRefused(why)))?,
+            Err(_) => return Err(fault(Phase::StartTls, FaultKind::Timeout)),
+        };
+        say(trace, false, &format!("({facts})"));
+        Ok((secured, Some(facts)))
     }
 }
 
@@ -136,24 +161,7 @@ impl Connection {
         timeouts: &Timeouts,
         trace: TraceSink,
     ) -> Result<Connection, Fault> {
-        let fault = |phase, kind| Fault { phase, endpoint: endpoint.to_string(), kind };
-        let unreachable = |why: String| fault(Phase::Connect, FaultKind::Unreachable(why));
-        let mut stream =
-            match timeout(timeouts.connect, connector.dial.dial(&endpoint.host, endpoint.port)).await {
-                Ok(dialled) => dialled.map_err(|e| unreachable(e.to_string()))?,
-                Err(_) => return Err(unreachable("no answer".to_owned())),
-            };
-        let mut tls = None;
-        if endpoint.implicit_tls {
-            let shake = connector.tls.connect(&endpoint.tls, &endpoint.host, stream);
-            let (secured, facts) = match timeout(timeouts.command, shake).await {
-                Ok(shaken) => shaken.map_err(|why| fault(Phase::StartTls, FaultKind::TlsRefused(why)))?,
-                Err(_) => return Err(fault(Phase::StartTls, FaultKind::Timeout)),
-            };
-            say(&trace, false, &format!("({facts})"));
-            stream = secured;
-            tls = Some(facts);
-        }
+        let (stream, tls) = connector.connect(endpoint, timeouts, &trace).await?;
         let clear = matches!(endpoint.tls, TlsMode::Off | TlsMode::Opportunistic);
         let config = Config {
             hello: hello.name.clone(),
@@ -464,7 +472,7 @@ enum Moved {
     Read(usize),
 }
 
-fn say(trace: &TraceSink, sent: bool, line: &str) {
+pub(crate) fn say(trace: &TraceSink, sent: bool, line: &str) {
     if let Some(trace) = trace {
         trace(sent, line);
     }

@@ -7,6 +7,7 @@ pub mod client;
 pub mod clock;
 pub mod dial;
 pub mod http;
+pub mod imap;
 pub mod listener;
 pub mod local;
 pub mod machine;

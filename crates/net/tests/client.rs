@@ -94,6 +94,7 @@ const TALK: &str = "MAIL FROM:<>\r\nRCPT TO:<b@x.example>\r\nRSET\r\n";
 
 fn endpoint(tls: TlsMode) -> Endpoint {
     Endpoint {
+        protocol: vouchsafe_core::Protocol::Smtp,
         host: "mail.example".to_owned(),
         port: 25,
         tls,

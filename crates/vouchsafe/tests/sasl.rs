@@ -257,3 +257,67 @@ smtpd_recipient_restrictions =",
     assert!(said.contains("<** 454 "), "{said}");
     gateway.stop();
 }
+
+// covers: rule.imap, promise.three_valued, promise.secret, facts6.1
+#[test]
+fn logins_are_asked_of_dovecots_own_imap_over_tls() {
+    for name in ["swaks", "dovecot", "imap-login"] {
+        program(name);
+    }
+    let scratch = Scratch::new();
+    let identity = SelfSigned::new("imap.example").expect("a certificate");
+    let pem = scratch.write("imap.pem", &identity.pem);
+    let port = support::free_port();
+    let odd = "p\"\\ä 1";
+    let dovecot = Dovecot::start_with(
+        &scratch,
+        &[(USER, PASSWORD), ("bob@example.com", odd)],
+        "plain",
+        &format!(
+            "protocols = imap
+ssl = required
+ssl_cert = <{0}
+ssl_key = <{0}
+default_login_user = nobody
+default_internal_user = nobody
+default_internal_group = nogroup
+service imap-login {{
+  chroot =
+  inet_listener imap {{
+    port = 0
+  }}
+  inet_listener imaps {{
+    address = 127.0.0.1
+    port = {port}
+  }}
+}}
+service anvil {{
+  chroot =
+}}
+",
+            pem.display()
+        ),
+    );
+    support::until("dovecot's IMAP", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+    let endpoint = format!("{{ host = \"imaps://127.0.0.1:{port}\", tls = \"{}\" }}", identity.setting());
+    let gateway = Gateway::start(&config(&scratch, &endpoint, "PLAIN LOGIN"));
+    let address = gateway.address("submission");
+    for mechanism in ["PLAIN", "LOGIN"] {
+        let said = swaks(address, mechanism, PASSWORD);
+        assert!(said.contains("<-  235 "), "{mechanism}: {said}");
+        let said = swaks(address, mechanism, WRONG);
+        assert!(said.contains("<** 535 "), "{mechanism}: {said}");
+    }
+    let mut smtp = Smtp::open(address).expect("a session");
+    let plain = encode_base64(format!("\0bob@example.com\0{odd}").as_bytes());
+    let said = smtp.command(&format!("AUTH PLAIN {plain}")).expect("a reply");
+    assert!(said.starts_with("235 "), "{said}");
+    let log = gateway.log.text();
+    assert!(!log.contains(PASSWORD) && !log.contains(odd), "{log}");
+    drop(dovecot);
+    // A session that was opened in advance may outlive Dovecot's master, and is a good one still.
+    let said = ["another-mule-44", "another-mule-45", "another-mule-46"]
+        .map(|password| swaks(address, "PLAIN", password));
+    assert!(said[2].contains("<** 454 "), "{said:?}");
+    gateway.stop();
+}

@@ -110,6 +110,7 @@ fn not_about_the_recipient(said: &Reply) -> Checking {
 
 fn at(host: &str, port: u16) -> Endpoint {
     Endpoint {
+        protocol: crate::Protocol::Smtp,
         host: host.to_owned(),
         port,
         tls: TlsMode::Opportunistic,

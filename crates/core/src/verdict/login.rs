@@ -45,6 +45,7 @@ mod tests {
     fn judge(code: u16, enhanced: Option<(u8, u16, u16)>, text: &'static str) -> &'static str {
         let tls = TlsMode::Verify;
         let delegate = Endpoint {
+            protocol: crate::Protocol::Smtp,
             host: "mail.example".to_owned(),
             port: 587,
             tls,

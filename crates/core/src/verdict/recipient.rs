@@ -92,7 +92,15 @@ mod tests {
 
     fn delegate() -> Endpoint {
         let (host, tls) = ("mail.example".to_owned(), TlsMode::Off);
-        Endpoint { host, port: 25, tls, implicit_tls: false, login: None, tell: Tell::Nothing }
+        Endpoint {
+            protocol: crate::Protocol::Smtp,
+            host,
+            port: 25,
+            tls,
+            implicit_tls: false,
+            login: None,
+            tell: Tell::Nothing,
+        }
     }
 
     /// The verdict in short: `accept`, `reject 550 5.1.1`, `unavailable`, `unavailable alert`, `again`.

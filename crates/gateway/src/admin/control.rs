@@ -194,6 +194,7 @@ async fn send(gateway: &Gateway, sender: Mailbox, recipient: Mailbox) -> Result<
         one => one.to_string(),
     };
     let endpoint = Endpoint {
+        protocol: vouchsafe_core::Protocol::Smtp,
         host,
         port: at.port(),
         tls: TlsMode::Opportunistic,

@@ -26,13 +26,13 @@ use vouchsafe_core::breaker::Breaker;
 use vouchsafe_core::cap::Cap;
 use vouchsafe_core::guard::{Charge, Ended, Over};
 use vouchsafe_core::ports::Clock;
-use vouchsafe_core::verdict::{Verdict, classify_auth, classify_fault};
+use vouchsafe_core::verdict::{Verdict, classify_auth, classify_fault, classify_imap};
 use vouchsafe_net::client::{Connection, Exchanged, Fault, FaultKind, Identity, Phase};
 use vouchsafe_smtp::sasl::{Mechanism, Names};
-use vouchsafe_smtp::{Reply, Secret, Tick};
+use vouchsafe_smtp::{Secret, Tick};
 
 use super::{Means, lock};
-use sessions::{Advance, Place};
+use sessions::{Advance, Door, Place};
 
 /// Credentials remembered.
 const CACHED: usize = 100_000;
@@ -290,9 +290,7 @@ impl Shared {
             }
             let Some(at) = place.take() else { break };
             match self.try_endpoint(at, endpoint, account, credential, client, &mut ended).await {
-                Ok(Said { reply, challenge }) => {
-                    last = Asked { verdict: classify_auth(endpoint, &reply), challenge };
-                }
+                Ok(asked) => last = asked,
                 // Another login of ours is under way there: this place is one too many, wait for that one's.
                 Err((fault, left)) if fault.is_busy() && busy < BUSY_TRIES && self.gives_place_up() => {
                     busy += 1;
@@ -365,18 +363,24 @@ impl Shared {
         credential: &Credential,
         client: &LoginClient,
         ended: &mut Ended,
-    ) -> Result<Said, (Fault, Place)> {
-        let mut connection = match self.session(&mut place, endpoint, client).await {
-            Ok(connection) => connection,
+    ) -> Result<Asked, (Fault, Place)> {
+        let mut door = match self.session(&mut place, endpoint, client).await {
+            Ok(door) => door,
             Err(fault) => return Err((fault, place)),
         };
-        let said = match credential {
-            Credential::Password(password) => {
-                connection.auth(account, password).await.map(|reply| Said { reply, challenge: None })
+        let said = match (credential, &mut door) {
+            (Credential::Password(password), Door::Smtp(connection)) => {
+                let said = connection.auth(account, password).await;
+                said.map(|reply| Asked::from(classify_auth(endpoint, &reply)))
             }
-            Credential::Token(mechanism, response) => {
-                ask_with_token(&mut connection, *mechanism, response).await
+            (Credential::Password(password), Door::Imap(connection)) => {
+                let said = connection.auth(account, password).await;
+                said.map(|answer| Asked::from(classify_imap(endpoint, &answer)))
             }
+            (Credential::Token(mechanism, response), Door::Smtp(connection)) => {
+                ask_with_token(connection, *mechanism, response).await
+            }
+            (Credential::Token(mechanism, _), Door::Imap(_)) => Err(no_smtp(endpoint, *mechanism)),
         };
         // Whatever is not known to have stayed with us counts as sent.
         if !matches!(&said, Err(Fault { kind: FaultKind::Local(_), .. })) {
@@ -384,7 +388,7 @@ impl Shared {
         }
         match said {
             Ok(said) => {
-                self.part(connection, place.permit);
+                self.part(door, place.permit);
                 Ok(said)
             }
             Err(fault) => Err((fault, place)),
@@ -427,10 +431,10 @@ impl Shared {
     }
 }
 
-/// The delegate's last word, and what it told the client before.
-struct Said {
-    reply: Reply,
-    challenge: Option<Vec<u8>>,
+/// IMAP is asked with passwords only.
+fn no_smtp(endpoint: &Endpoint, mechanism: Mechanism) -> Fault {
+    let why = format!("it is asked by IMAP, which {mechanism} is not passed on to");
+    Fault { phase: Phase::Auth, endpoint: endpoint.to_string(), kind: FaultKind::Local(why) }
 }
 
 fn no_endpoint() -> Verdict {
@@ -444,16 +448,19 @@ async fn ask_with_token(
     connection: &mut Connection,
     mechanism: Mechanism,
     response: &Secret,
-) -> Result<Said, Fault> {
+) -> Result<Asked, Fault> {
+    let endpoint = connection.endpoint().clone();
     let challenge = match connection.exchange(mechanism, Some(response)).await? {
-        Exchanged::Done(reply) => return Ok(Said { reply, challenge: None }),
+        Exchanged::Done(reply) => return Ok(classify_auth(&endpoint, &reply).into()),
         Exchanged::Challenge(challenge) => challenge,
     };
     match connection.respond(&Secret::new(mechanism.dummy())).await? {
-        Exchanged::Done(reply) => Ok(Said { reply, challenge: Some(challenge) }),
+        Exchanged::Done(reply) => {
+            Ok(Asked { verdict: classify_auth(&endpoint, &reply), challenge: Some(challenge) })
+        }
         Exchanged::Challenge(_) => Err(Fault {
             phase: Phase::Auth,
-            endpoint: connection.endpoint().to_string(),
+            endpoint: endpoint.to_string(),
             kind: FaultKind::Garbage("a second challenge to a token".to_owned()),
         }),
     }

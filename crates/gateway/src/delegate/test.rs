@@ -4,9 +4,12 @@ use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use vouchsafe_config::AnyDomain;
-use vouchsafe_core::Endpoint;
-use vouchsafe_core::verdict::{Rules, Verdict, classify_auth, classify_fault, classify_recipient};
+use vouchsafe_core::verdict::{
+    Rules, Verdict, classify_auth, classify_fault, classify_imap, classify_recipient,
+};
+use vouchsafe_core::{Endpoint, Protocol};
 use vouchsafe_net::client::{Connection, Fault, Timeouts, TraceSink};
+use vouchsafe_net::imap::ImapConnection;
 use vouchsafe_smtp::{Mailbox, Reply, Secret};
 
 use super::{Delegate, lock};
@@ -28,60 +31,96 @@ impl Delegate {
     /// Asks about a recipient.
     pub async fn test_recipient(&self, mailbox: &Mailbox) -> Tested {
         let endpoint = &self.settings.recipients[0];
-        let named = |any: &AnyDomain| any.named.contains(&mailbox.domain_key());
-        let any_domain = self.settings.any_domain.as_ref().is_some_and(|any| !named(any));
-        let rules = Rules { accept_252: self.settings.accept_252, any_domain };
-        self.test(endpoint, async |mut connection: Connection| {
-            let mut said = None;
-            let sender = &self.settings.probe_sender;
-            let mailboxes = std::slice::from_ref(mailbox);
-            connection.callout(sender, mailboxes, &mut |_, reply| said = Some(reply.clone())).await?;
-            connection.quit().await;
-            let none =
-                || Verdict::Unavailable { cause: "no answer about the recipient".to_owned(), alert: false };
-            Ok(said.and_then(|said: Reply| classify_recipient(endpoint, &said, rules)).unwrap_or_else(none))
-        })
-        .await
+        let (sink, lines) = listening();
+        let asked = self.ask_about(endpoint, mailbox, sink).await;
+        told(endpoint, &lines, asked)
     }
 
     /// Tries a login, under its mapped name.
     pub async fn test_login(&self, login: &str, password: &Secret) -> Tested {
         let endpoint = &self.settings.auth[0];
         let account = self.settings.login_name.map(login);
-        self.test(endpoint, async |mut connection: Connection| {
-            let said = connection.auth(&account, password).await?;
-            connection.quit().await;
-            Ok(classify_auth(endpoint, &said))
-        })
-        .await
+        let (sink, lines) = listening();
+        let asked = match endpoint.protocol {
+            Protocol::Smtp => self.log_in(endpoint, &account, password, sink).await,
+            Protocol::Imap => self.log_in_by_imap(endpoint, &account, password, sink).await,
+        };
+        told(endpoint, &lines, asked)
     }
 
-    async fn test(
+    async fn ask_about(
         &self,
         endpoint: &Endpoint,
-        question: impl AsyncFnOnce(Connection) -> Result<Verdict, Fault>,
-    ) -> Tested {
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let into = Arc::clone(&lines);
-        let sink: TraceSink = Some(Arc::new(move |sent, text: &str| {
-            lock(&into).push(format!("{} {text}", if sent { "D>" } else { "D<" }));
-        }));
-        let means = &self.means;
-        let opened =
-            Connection::open(&means.connector, endpoint, &means.hello, &Timeouts::default(), sink).await;
-        let verdict = match opened {
-            Ok(connection) => question(connection).await,
-            Err(fault) => Err(fault),
-        };
-        let verdict =
-            verdict.unwrap_or_else(|fault| classify_fault(fault.to_string(), fault.phase, &fault.kind));
-        let (word, detail) = match verdict {
-            Verdict::Accept(said) => ("accept", said.to_string()),
-            Verdict::Reject { said, .. } => ("reject", said.to_string()),
-            Verdict::Unavailable { cause, .. } => ("unavailable", cause),
-            Verdict::PassOn { tell, .. } => ("unavailable", format!("the client is told: {tell}")),
-        };
-        let dialogue = lock(&lines).clone();
-        Tested { endpoint: endpoint.to_string(), dialogue, verdict: word.to_owned(), detail }
+        mailbox: &Mailbox,
+        sink: TraceSink,
+    ) -> Result<Verdict, Fault> {
+        let named = |any: &AnyDomain| any.named.contains(&mailbox.domain_key());
+        let any_domain = self.settings.any_domain.as_ref().is_some_and(|any| !named(any));
+        let rules = Rules { accept_252: self.settings.accept_252, any_domain };
+        let mut connection = self.open(endpoint, sink).await?;
+        let mut said = None;
+        let sender = &self.settings.probe_sender;
+        let mailboxes = std::slice::from_ref(mailbox);
+        connection.callout(sender, mailboxes, &mut |_, reply| said = Some(reply.clone())).await?;
+        connection.quit().await;
+        let none =
+            || Verdict::Unavailable { cause: "no answer about the recipient".to_owned(), alert: false };
+        Ok(said.and_then(|said: Reply| classify_recipient(endpoint, &said, rules)).unwrap_or_else(none))
     }
+
+    async fn log_in(
+        &self,
+        endpoint: &Endpoint,
+        account: &str,
+        password: &Secret,
+        sink: TraceSink,
+    ) -> Result<Verdict, Fault> {
+        let mut connection = self.open(endpoint, sink).await?;
+        let said = connection.auth(account, password).await?;
+        connection.quit().await;
+        Ok(classify_auth(endpoint, &said))
+    }
+
+    async fn log_in_by_imap(
+        &self,
+        endpoint: &Endpoint,
+        account: &str,
+        password: &Secret,
+        sink: TraceSink,
+    ) -> Result<Verdict, Fault> {
+        let timeouts = Timeouts::default();
+        let mut connection = ImapConnection::open(&self.means.connector, endpoint, &timeouts, sink).await?;
+        let answer = connection.auth(account, password).await?;
+        connection.logout().await;
+        Ok(classify_imap(endpoint, &answer))
+    }
+
+    async fn open(&self, endpoint: &Endpoint, sink: TraceSink) -> Result<Connection, Fault> {
+        let means = &self.means;
+        Connection::open(&means.connector, endpoint, &means.hello, &Timeouts::default(), sink).await
+    }
+}
+
+type Lines = Arc<Mutex<Vec<String>>>;
+
+/// Takes down the dialogue.
+fn listening() -> (TraceSink, Lines) {
+    let lines = Lines::default();
+    let into = Arc::clone(&lines);
+    let sink: TraceSink = Some(Arc::new(move |sent, text: &str| {
+        lock(&into).push(format!("{} {text}", if sent { "D>" } else { "D<" }));
+    }));
+    (sink, lines)
+}
+
+fn told(endpoint: &Endpoint, lines: &Lines, asked: Result<Verdict, Fault>) -> Tested {
+    let verdict = asked.unwrap_or_else(|fault| classify_fault(fault.to_string(), fault.phase, &fault.kind));
+    let (word, detail) = match verdict {
+        Verdict::Accept(said) => ("accept", said.to_string()),
+        Verdict::Reject { said, .. } => ("reject", said.to_string()),
+        Verdict::Unavailable { cause, .. } => ("unavailable", cause),
+        Verdict::PassOn { tell, .. } => ("unavailable", format!("the client is told: {tell}")),
+    };
+    let dialogue = lock(lines).clone();
+    Tested { endpoint: endpoint.to_string(), dialogue, verdict: word.to_owned(), detail }
 }

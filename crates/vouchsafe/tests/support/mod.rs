@@ -239,7 +239,7 @@ pub fn free_port() -> u16 {
 /// Where a program is, or the advice that helps.
 pub fn program(name: &str) -> PathBuf {
     let path = std::env::var("PATH").unwrap_or_default();
-    let folders = path.split(':').chain(["/usr/local/sbin", "/usr/sbin", "/sbin"]);
+    let folders = path.split(':').chain(["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/lib/dovecot"]);
     let mut found = folders.map(|folder| Path::new(folder).join(name)).filter(|path| path.is_file());
     found.next().unwrap_or_else(|| panic!("{name} is missing: `cargo xtask ci` installs it (as root)"))
 }

@@ -18,8 +18,8 @@ use vouchsafe_net::client::{Connection, Exchanged, Fault, FaultKind};
 use vouchsafe_smtp::sasl::{Mechanism, Names, Unfit};
 use vouchsafe_smtp::{Reply, Secret};
 
-use super::sessions::Place;
-use super::{BUSY_TRIES, HELD_BACK, LoginClient, Shared, no_endpoint};
+use super::sessions::{Door, Place};
+use super::{BUSY_TRIES, HELD_BACK, LoginClient, Shared, no_endpoint, no_smtp};
 use crate::delegate::lock;
 
 /// Longest wait for a client's response: people do not answer challenges, programs do.
@@ -191,7 +191,7 @@ impl Live {
             step = connection.respond(&response.octets).await;
         };
         // `*` first where a challenge is open, then QUIT.
-        self.shared.part(connection, place.permit);
+        self.shared.part(Door::Smtp(connection), place.permit);
         verdict
     }
 
@@ -230,7 +230,8 @@ impl Live {
         shared.warm_up();
         while let Some(endpoint) = shared.settings.auth.get(index) {
             let fault = match shared.session(&mut place, endpoint, &self.client).await {
-                Ok(mut connection) => {
+                Ok(Door::Imap(_)) => no_smtp(endpoint, mechanism),
+                Ok(Door::Smtp(mut connection)) => {
                     let step = connection.exchange(mechanism, initial).await;
                     match step {
                         Err(fault @ Fault { kind: FaultKind::Local(_), .. }) => fault,

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
-use vouchsafe_core::Endpoint;
 use vouchsafe_core::ports::Clock;
+use vouchsafe_core::{Endpoint, Protocol};
 use vouchsafe_net::client::{Connection, Fault, Timeouts, TraceSink};
+use vouchsafe_net::imap::ImapConnection;
 use vouchsafe_smtp::Tick;
 
 use super::{LoginClient, Shared};
@@ -28,15 +29,49 @@ const LEARN: Duration = Duration::from_secs(60);
 /// So many logins within this time are demand.
 const DEMAND: (usize, Duration) = (3, Duration::from_secs(10));
 
+/// A session with whatever the endpoint speaks.
+pub(super) enum Door {
+    Smtp(Connection),
+    Imap(ImapConnection),
+}
+
+impl Door {
+    fn endpoint(&self) -> &Endpoint {
+        match self {
+            Door::Smtp(connection) => connection.endpoint(),
+            Door::Imap(connection) => connection.endpoint(),
+        }
+    }
+    fn is_ready(&mut self) -> bool {
+        match self {
+            Door::Smtp(connection) => connection.is_ready(),
+            Door::Imap(connection) => connection.is_ready(),
+        }
+    }
+    fn set_trace(&mut self, sink: TraceSink) {
+        match self {
+            Door::Smtp(connection) => connection.set_trace(sink),
+            Door::Imap(connection) => connection.set_trace(sink),
+        }
+    }
+    /// Gives up what is under way, and takes leave.
+    async fn leave(self) {
+        match self {
+            Door::Smtp(connection) => connection.cancel().await,
+            Door::Imap(connection) => connection.logout().await,
+        }
+    }
+}
+
 /// The right to one connection; a session may be there already.
 pub(super) struct Place {
     pub(super) permit: OwnedSemaphorePermit,
-    warm: Option<Connection>,
+    warm: Option<Door>,
 }
 
 /// A session that waits for its login.
 pub(super) struct Warm {
-    connection: Connection,
+    door: Door,
     permit: OwnedSemaphorePermit,
     number: u64,
 }
@@ -72,9 +107,9 @@ impl Shared {
     /// One that the delegate has closed in the meantime leaves its place.
     fn take_warm(&self) -> Option<Place> {
         let warm = lock(&self.state).advance.waiting.pop()?;
-        let Warm { mut connection, permit, .. } = warm;
-        let ready = connection.is_ready();
-        Some(Place { permit, warm: ready.then_some(connection) })
+        let Warm { mut door, permit, .. } = warm;
+        let ready = door.is_ready();
+        Some(Place { permit, warm: ready.then_some(door) })
     }
 
     /// A session at this endpoint, ready for a login of this client.
@@ -83,17 +118,18 @@ impl Shared {
         place: &mut Place,
         endpoint: &Endpoint,
         client: &LoginClient,
-    ) -> Result<Connection, Fault> {
+    ) -> Result<Door, Fault> {
         let sink = self.means.trace.sink(&client.session, &endpoint.to_string(), 'D');
-        let warm = place.warm.take().filter(|connection| connection.endpoint() == endpoint);
-        let mut connection = match warm {
-            Some(mut connection) => {
-                connection.set_trace(sink);
-                connection
+        let warm = place.warm.take().filter(|door| door.endpoint() == endpoint);
+        let mut door = match warm {
+            Some(mut door) => {
+                door.set_trace(sink);
+                door
             }
             None => self.open(endpoint, sink).await?,
         };
         if self.settings.xclient
+            && let Door::Smtp(connection) = &mut door
             && let Some(identity) = &client.identity
             && connection.takes_xclient()
         {
@@ -101,27 +137,39 @@ impl Shared {
                 tracing::warn!(blame = "delegate", delegate = %self.settings.name, reply = %refused,
                     "the delegate does not want to hear of our client (XCLIENT)");
             }
-            self.note(endpoint, &connection);
+            self.note(endpoint, &connection.capabilities().auth);
         }
-        Ok(connection)
+        Ok(door)
     }
 
-    async fn open(&self, endpoint: &Endpoint, sink: TraceSink) -> Result<Connection, Fault> {
+    async fn open(&self, endpoint: &Endpoint, sink: TraceSink) -> Result<Door, Fault> {
         let timeouts = Timeouts { command: PATIENCE, ..Timeouts::default() };
         let means = &self.means;
-        let connection = Connection::open(&means.connector, endpoint, &means.hello, &timeouts, sink).await?;
-        self.note(endpoint, &connection);
-        Ok(connection)
+        match endpoint.protocol {
+            Protocol::Smtp => {
+                let connection =
+                    Connection::open(&means.connector, endpoint, &means.hello, &timeouts, sink).await?;
+                self.note(endpoint, &connection.capabilities().auth);
+                Ok(Door::Smtp(connection))
+            }
+            Protocol::Imap => {
+                let connection = ImapConnection::open(&means.connector, endpoint, &timeouts, sink).await?;
+                if connection.takes_passwords() {
+                    self.note(endpoint, &["PLAIN".to_owned()]);
+                }
+                Ok(Door::Imap(connection))
+            }
+        }
     }
 
-    fn note(&self, endpoint: &Endpoint, connection: &Connection) {
-        self.means.offers.note(&self.settings.name, endpoint, &connection.capabilities().auth);
+    fn note(&self, endpoint: &Endpoint, offered: &[String]) {
+        self.means.offers.note(&self.settings.name, endpoint, offered);
     }
 
     /// Takes leave behind the scenes; the place is free when that is done.
-    pub(super) fn part(&self, connection: Connection, permit: OwnedSemaphorePermit) {
+    pub(super) fn part(&self, door: Door, permit: OwnedSemaphorePermit) {
         self.means.tasks.spawn("QUIT at the delegate", async move {
-            connection.cancel().await;
+            door.leave().await;
             drop(permit);
         });
     }
@@ -157,8 +205,8 @@ impl Shared {
             state.advance.opening -= 1;
             state.advance.opened += 1;
             let number = state.advance.opened;
-            let Some(connection) = opened else { return };
-            state.advance.waiting.push(Warm { connection, permit, number });
+            let Some(door) = opened else { return };
+            state.advance.waiting.push(Warm { door, permit, number });
             number
         };
         self.warmed.notify_one();
@@ -172,7 +220,7 @@ impl Shared {
             waiting.iter().position(|warm| warm.number == number).map(|at| waiting.remove(at))
         };
         if let Some(warm) = unused {
-            warm.connection.quit().await;
+            warm.door.leave().await;
         }
     }
 
@@ -185,8 +233,8 @@ impl Shared {
         }
         let Ok(_permit) = self.places.try_acquire() else { return };
         for endpoint in &self.settings.auth {
-            if let Ok(connection) = self.open(endpoint, None).await {
-                return connection.quit().await;
+            if let Ok(door) = self.open(endpoint, None).await {
+                return door.leave().await;
             }
         }
     }
