@@ -375,6 +375,16 @@ async fn users_and_values_are_kept(given: Given) {
     store.put_value("token", "one".to_owned()).await.unwrap();
     store.put_value("token", "two".to_owned()).await.unwrap();
     assert_eq!(store.value("token").await.unwrap(), Some("two".to_owned()));
+    for (key, text) in [("1", "one"), ("3", "three"), ("2", "two"), ("3", "tree")] {
+        store.put_record("note", key.to_owned(), text.to_owned()).await.unwrap();
+    }
+    store.put_record("other", "9".to_owned(), "else".to_owned()).await.unwrap();
+    let record = |key: &str, text: &str| (key.to_owned(), text.to_owned());
+    assert_eq!(store.records("note", 2).await.unwrap(), [record("3", "tree"), record("2", "two")]);
+    store.prune_records("note", 2).await.unwrap();
+    store.remove_record("note", "3".to_owned()).await.unwrap();
+    assert_eq!(store.records("note", 0).await.unwrap(), [record("2", "two")]);
+    assert_eq!(store.records("other", 0).await.unwrap().len(), 1);
 }
 
 async fn history_gives_the_events_of_trials_alone(given: Given) {

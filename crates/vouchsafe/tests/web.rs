@@ -1,0 +1,142 @@
+//! The administration page of the real binary, by HTTP/1.1 written by hand: first run, login, a setting changed and told
+//! on the command line, and what strangers are refused.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use support::{Gateway, PATIENCE, Scratch, cli};
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+struct Browser {
+    at: SocketAddr,
+    cookie: String,
+}
+
+impl Browser {
+    fn send(&self, head: &str, body: &str) -> Answer {
+        let mut stream = TcpStream::connect(self.at).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let cookie =
+            if self.cookie.is_empty() { String::new() } else { format!("Cookie: {}\r\n", self.cookie) };
+        let length = body.len();
+        let text = format!(
+            "{head}\r\nHost: {}\r\n{cookie}Connection: close\r\nContent-Length: {length}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\n\r\n{body}",
+            self.at
+        );
+        stream.write_all(text.as_bytes()).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        Answer { status, head: head.to_owned(), body: body.to_owned() }
+    }
+    fn get(&self, path: &str) -> Answer {
+        self.send(&format!("GET {path} HTTP/1.1"), "")
+    }
+    fn post(&self, path: &str, body: &str) -> Answer {
+        self.send(&format!("POST {path} HTTP/1.1\r\nOrigin: http://{}", self.at), body)
+    }
+    /// The token of this session's forms.
+    fn token(&self) -> String {
+        let page = self.get("/").body;
+        let rest = page.split_once("name=\"csrf\" value=\"").expect("the page has a form").1;
+        rest.split('"').next().expect("a value ends").to_owned()
+    }
+}
+
+fn start(scratch: &Scratch) -> (Gateway, Browser, std::path::PathBuf) {
+    let config = scratch.write(
+        "settings.toml",
+        &format!(
+            "data_dir = \"{}\"\nhostname = \"gw.example.com\"\n[[listener]]\nname = \"mx\"\nkind = \"mx\"\n\
+             address = \"127.0.0.1:0\"\n[limits]\nfree_space = \"0 B\"\n[web]\naddress = \"127.0.0.1:0\"\n",
+            scratch.path("data").display()
+        ),
+    );
+    let gateway = Gateway::start(&config);
+    let at = gateway.log.wait("the page", |lines| {
+        lines.iter().find_map(|line| line.split_once("page: http://")?.1.strip_suffix('/')?.parse().ok())
+    });
+    (gateway, Browser { at, cookie: String::new() }, config)
+}
+
+fn enter(gateway: &Gateway, browser: &mut Browser) {
+    let once = gateway.log.wait("the one-time password", |lines| {
+        lines.iter().find_map(|line| Some(line.split_once("one-time password for the page: ")?.1.to_owned()))
+    });
+    let form = format!("once={once}&name=admin&password=correct-horse&again=correct-horse");
+    let answer = browser.post("/first", &form);
+    assert_eq!(answer.status, 303, "{}", answer.body);
+    let cookie = answer.head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).expect("a cookie");
+    assert!(cookie.contains("HttpOnly; SameSite=Strict"), "{cookie}");
+    browser.cookie = cookie.split(';').next().expect("it has a value").to_owned();
+}
+
+#[test]
+fn the_first_administrator_changes_a_setting_and_the_command_line_knows() {
+    let scratch = Scratch::new();
+    let (gateway, mut browser, config) = start(&scratch);
+    assert_eq!(browser.get("/").status, 303);
+    enter(&gateway, &mut browser);
+    for page in ["/", "/messages", "/queue", "/delegates", "/settings", "/settings?section=queue", "/admins"]
+    {
+        let answer = browser.get(page);
+        assert_eq!(answer.status, 200, "{page}: {}", answer.body);
+        assert!(answer.head.contains("default-src 'none'"), "{page}: {}", answer.head);
+        assert!(answer.body.len() < 100_000, "{page}");
+    }
+    let token = browser.token();
+    let draft = browser.post("/settings/draft", &format!("csrf={token}&queue.expire=3d"));
+    assert!(draft.body.contains("+ queue.expire = &#34;3d&#34;"), "{}", draft.body);
+    let bad = browser.post("/settings/draft", &format!("csrf={token}&queue.expire=soon"));
+    assert!(bad.body.contains("is not a time"), "{}", bad.body);
+    let changes = "%5B%7B%22key%22%3A%22queue.expire%22%2C%22value%22%3A%223d%22%7D%5D";
+    let changed = browser.post("/settings/change", &format!("csrf={token}&changes={changes}"));
+    assert_eq!(changed.status, 303, "{}", changed.body);
+    let (code, shown, _) = cli(&config, "settings show --changed", "");
+    assert!(
+        code == 0 && shown.lines().any(|line| line.starts_with("queue.expire") && line.contains("stored")),
+        "{shown}"
+    );
+    let (code, _, said) = cli(&config, "settings set hostname other.example.com", "");
+    assert!(code == 1 && said.contains("stands in the settings file"), "{said}");
+    let (code, back, _) = cli(&config, "settings rollback 0", "");
+    assert!(code == 0 && back.contains("+ queue.expire = \"5d\""), "{back}");
+    let audit = browser.get("/admins").body;
+    assert!(audit.contains("changed settings: queue.expire"), "{audit}");
+    gateway.stop();
+}
+
+#[test]
+fn strangers_and_other_sites_get_nowhere() {
+    let scratch = Scratch::new();
+    let (gateway, mut browser, _) = start(&scratch);
+    let form = "once=guess&name=admin&password=correct-horse&again=correct-horse";
+    assert_eq!(browser.post("/first", form).status, 400);
+    enter(&gateway, &mut browser);
+    // No Origin, another's Origin, no token of the session.
+    assert_eq!(browser.send("POST /logout HTTP/1.1", "").status, 403);
+    assert_eq!(browser.send("POST /logout HTTP/1.1\r\nOrigin: http://evil.example", "").status, 403);
+    assert_eq!(browser.post("/queue/act", "csrf=guess&action=delete").status, 403);
+    // Two lengths: the connection is closed, the service never sees it.
+    assert!([0, 400].contains(&browser.send("GET / HTTP/1.1\r\nContent-Length: 5", "").status));
+    let stranger = Browser { at: browser.at, cookie: "vouchsafe=0123".to_owned() };
+    assert_eq!(stranger.get("/settings").status, 303);
+    for wrong in 0..5 {
+        let answer = stranger.post("/login", "name=admin&password=not-this-one");
+        assert_eq!(answer.status, 401, "attempt {wrong}");
+    }
+    assert_eq!(stranger.post("/login", "name=admin&password=correct-horse").status, 429);
+    let token = browser.token();
+    assert_eq!(browser.post("/logout", &format!("csrf={token}")).status, 303);
+    assert_eq!(browser.get("/").status, 303);
+    gateway.stop();
+}
