@@ -1,7 +1,7 @@
 //! `vouchsafe serve`: settings, store, gateway, signals. SIGHUP or a changed file reloads; SIGTERM and SIGINT drain.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -73,7 +73,7 @@ pub async fn run(source: Source) -> Result<(), String> {
     let socket = settings.data_dir.join("control.sock");
     let gateway = Gateway::new(settings, stores, Arc::new(TcpDialer::new()), Arc::new(SystemClock::new()));
     let supervisor = Arc::new(Supervisor::new(Arc::clone(&gateway))?);
-    let door = Door { source: source.clone(), supervisor: Some(Arc::clone(&supervisor)) };
+    let door = Door { source: source.clone(), supervisor: Some(Arc::downgrade(&supervisor)) };
     gateway.stored.set_door(Arc::new(door));
     let stopping = |fault: std::io::Error| format!("signals: {fault}");
     let mut hangup = signal(SignalKind::hangup()).map_err(stopping)?;
@@ -126,8 +126,9 @@ async fn first_password(gateway: &Gateway) -> Result<Option<String>, String> {
 pub struct Door {
     /// The file or the flags.
     pub source: Source,
-    /// `None` where no gateway runs: then the next start applies them.
-    pub supervisor: Option<Arc<Supervisor>>,
+    /// `None` where no gateway runs: then the next start applies them. Weak: the gateway holds this door, and one that
+    /// held itself would never close its store, whose history would be cut.
+    pub supervisor: Option<Weak<Supervisor>>,
 }
 
 impl SettingsDoor for Door {
@@ -136,7 +137,11 @@ impl SettingsDoor for Door {
     }
 
     fn apply(&self, settings: Settings) -> Result<(), String> {
-        self.supervisor.as_ref().map_or(Ok(()), |supervisor| supervisor.reload(settings))
+        match self.supervisor.as_ref().map(Weak::upgrade) {
+            None => Ok(()),
+            Some(Some(supervisor)) => supervisor.reload(settings),
+            Some(None) => Err("the gateway is stopping; try again after its start".to_owned()),
+        }
     }
 }
 

@@ -92,8 +92,8 @@ mod tests {
     fn changed_settings_are_listed_with_where_they_come_from() {
         let text = said(&SettingsCommand::Show { changed: true, flags: flags() }, false);
         assert!(text.starts_with("SETTING"), "{text}");
-        assert!(text.contains("data_dir                       flag  \"/var/lib/x\"\n"), "{text}");
-        assert!(text.contains("relay.next_hop                 flag  \"127.0.0.1:26\"\n"), "{text}");
+        assert!(text.contains("data_dir               flag  \"/var/lib/x\"\n"), "{text}");
+        assert!(text.contains("relay.next_hop         flag  \"127.0.0.1:26\"\n"), "{text}");
         assert!(!text.contains("queue.retry"), "{text}");
     }
 
