@@ -25,6 +25,7 @@ pub mod fault;
 mod host;
 pub mod next_hop;
 mod serve;
+mod session;
 mod talk;
 pub mod telling;
 pub mod tls;

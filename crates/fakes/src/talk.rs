@@ -89,10 +89,10 @@ impl<B: Faults + Clone, C: Default + Clone> Talk<B, C> {
         }))
     }
     /// TLS from here on.
-    pub(crate) async fn secure(self, config: Arc<rustls::ServerConfig>) -> io::Result<Talk<B, C>> {
-        let wire = self.wire.secure(config).await?;
+    pub(crate) async fn secure(&mut self, config: Arc<rustls::ServerConfig>) -> io::Result<()> {
+        self.wire.secure(config).await?;
         self.host.log(self.session, true, || "(TLS)".into());
-        Ok(Talk { host: self.host, wire, session: self.session })
+        Ok(())
     }
 }
 

@@ -113,10 +113,11 @@ impl Wire {
         Ok(())
     }
     /// The server's side of the handshake; octets said before it are thrown away.
-    pub(crate) async fn secure(mut self, config: Arc<rustls::ServerConfig>) -> io::Result<Wire> {
+    pub(crate) async fn secure(&mut self, config: Arc<rustls::ServerConfig>) -> io::Result<()> {
         self.flush().await?;
-        let stream = TlsAcceptor::from(config).accept(self.stream).await?;
-        Ok(Wire::new(Box::new(stream)))
+        let clear = std::mem::replace(&mut self.stream, Box::new(tokio::io::empty()));
+        *self = Wire::new(Box::new(TlsAcceptor::from(config).accept(clear).await?));
+        Ok(())
     }
     /// Waits for some octets, whatever they are.
     pub(crate) async fn some(&mut self) -> io::Result<()> {

@@ -67,6 +67,7 @@ impl InProcess {
         let dial = PipeDialer::new()
             .with("delegate.example:25", &stands.delegate)
             .with("delegate.example:587", &stands.delegate)
+            .with("frontend.example:587", &stands.front_end)
             .with("filter.example:25", &stands.next_hop);
         let store = MemoryStore::new();
         let clock = Arc::new(SystemClock::following_the_runtime());

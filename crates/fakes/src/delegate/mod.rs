@@ -6,18 +6,25 @@
 mod auth;
 mod behaviour;
 mod directory;
+mod limit;
+mod products;
 mod session;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod wording;
 
-pub use behaviour::{Behaviour, Counters, RefuseAt};
+pub use behaviour::{Behaviour, Counters, Junk, RefuseAt};
+pub use limit::Limit;
+pub use products::{PRODUCTS, SwitchedOff};
+pub use sources::Budget;
 pub use wording::Wording;
 
 use crate::dialogue::Line;
 use crate::host::{DIALOGUE, Host};
 use crate::serve::Peer;
-use session::Session;
+use crate::session::serve;
+use session::Asked;
 use std::net::IpAddr;
 use std::sync::Arc;
 use vouchsafe_core::ports::BoxFuture;
@@ -75,19 +82,7 @@ impl Delegate {
 
 impl Peer for Delegate {
     fn session(&self, stream: BoxStream, source: IpAddr) -> BoxFuture<'static, ()> {
-        let host = self.host.clone();
-        Box::pin(async move {
-            let entered = host.enter(source);
-            host.count(|counters| counters.connected());
-            let session = Session::run(host.clone(), stream, entered.number);
-            tokio::select! {
-                biased;
-                () = host.until_down() => {}
-                // A session that ends by a fault of the stream has just ended.
-                _ = session => {}
-            }
-            host.count(|counters| counters.open -= 1);
-        })
+        Box::pin(serve(self.host.clone(), stream, source, Asked::by(source)))
     }
     fn is_down(&self) -> bool {
         self.host.is_down()

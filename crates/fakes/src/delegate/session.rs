@@ -1,18 +1,20 @@
 //! One session at the stand-in delegate.
 
 use super::auth::{Offered, exchange};
-use super::{Behaviour, Counters, RefuseAt};
+use super::{Behaviour, Counters, Junk, Limit, RefuseAt};
 use crate::fault::Point;
-use crate::host::Host;
-use crate::talk::{Flow, Talk, path, split};
+use crate::session::{Part, Session};
+use crate::talk::{Flow, path};
 use crate::telling::{Sign, reply_for};
 use std::io;
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::time::Duration;
-use vouchsafe_net::stream::BoxStream;
+use tokio::time::Instant;
 
 /// What stands for a reply where garbage was asked for.
 const GARBAGE: &[u8] = b"\xff\xfe garbage without a code\r\n";
+/// How late answers come once a session made too many errors.
+const SLOWED: Duration = Duration::from_secs(1);
 
 /// What came of a telling name.
 enum Told {
@@ -24,141 +26,157 @@ enum Told {
     Refuse(String),
 }
 
-/// State of a session.
-pub(super) struct Session {
-    talk: Talk<Behaviour, Counters>,
-    secure: bool,
-    greeted: bool,
+/// What a session of the delegate has in mind.
+pub(super) struct Asked {
+    source: IpAddr,
     user: Option<String>,
     mail: bool,
     recipients: u32,
     unknown: Option<String>,
     errors: u32,
     bad_logins: u32,
+    slowed: bool,
+    /// Commands that brought no mail, and those of them that came for the first time.
+    junk: u32,
+    free: Vec<String>,
 }
 
-impl Session {
-    /// From the banner to the end; an error is the stream's.
-    pub(super) async fn run(
-        host: Arc<Host<Behaviour, Counters>>,
-        stream: BoxStream,
-        number: u32,
-    ) -> io::Result<()> {
-        let mut talk = Talk::new(host.clone(), stream);
-        let behaviour = host.behaviour();
-        let secure = behaviour.implicit_tls && behaviour.tls.is_some();
-        if let (true, Some(config)) = (secure, &behaviour.tls) {
-            talk = talk.secure(config.clone()).await?;
-            host.count(|counters| counters.tls += 1);
-        }
-        let mut session = Session {
-            talk,
-            secure,
-            greeted: false,
+impl Asked {
+    pub(super) fn by(source: IpAddr) -> Asked {
+        Asked {
+            source,
             user: None,
             mail: false,
             recipients: 0,
             unknown: None,
             errors: 0,
             bad_logins: 0,
-        };
-        let mut flow = session.banner(&behaviour, number).await?;
-        while flow == Flow::On {
-            let Some(line) = session.talk.command().await? else { return Ok(()) };
-            let behaviour = host.behaviour();
-            let (verb, argument) = split(&line);
-            if verb == "STARTTLS" {
-                (session, flow) = session.start_tls(&behaviour).await?;
-                continue;
+            slowed: false,
+            junk: 0,
+            free: Vec::new(),
+        }
+    }
+
+    /// Counts a command that brings no mail; true if it was one too many.
+    fn is_too_much(&mut self, junk: Junk, verb: &str) -> bool {
+        match (junk, verb) {
+            (Junk::Counted(free), "RSET" | "NOOP" | "VRFY" | "HELO" | "EHLO") => {
+                self.junk += 1;
+                self.junk > free
             }
-            flow = session.command(&behaviour, &verb, argument).await?;
-        }
-        match flow {
-            Flow::Cut => Ok(()),
-            Flow::On | Flow::Close => session.talk.wire.close().await,
-        }
-    }
-
-    async fn banner(&mut self, behaviour: &Behaviour, number: u32) -> io::Result<Flow> {
-        if let Some(flow) = self.talk.fault(Point::Banner).await? {
-            return Ok(flow);
-        }
-        if behaviour.max_connections.is_some_and(|max| number > max) {
-            self.talk.host.count(|counters| counters.over_connections += 1);
-            return Ok(self.talk.say_and_close(behaviour.wording.too_many_connections()));
-        }
-        Ok(self.talk.say(&format!("220 {} ESMTP", behaviour.hostname)))
-    }
-
-    async fn command(&mut self, behaviour: &Behaviour, verb: &str, argument: &str) -> io::Result<Flow> {
-        match verb {
-            "EHLO" | "HELO" => self.greet(behaviour, verb, argument).await,
-            "AUTH" => self.auth(behaviour, argument).await,
-            "MAIL" => self.mail(argument).await,
-            "RCPT" => self.rcpt(behaviour, argument).await,
-            "DATA" => self.data(behaviour).await,
-            "RSET" => {
-                self.talk.host.count(|counters| counters.resets += 1);
-                if let Some(flow) = self.talk.fault(Point::Rset).await? {
-                    return Ok(flow);
+            (Junk::Dropped(_), "MAIL" | "RCPT" | "DATA" | "BDAT" | "QUIT") => false,
+            (Junk::Dropped(free), verb) => {
+                let first = matches!(verb, "EHLO" | "HELO" | "STARTTLS" | "AUTH" | "RSET")
+                    && !self.free.iter().any(|had| had == verb);
+                match first {
+                    true => self.free.push(verb.to_owned()),
+                    false => self.junk += 1,
                 }
-                self.reset();
-                Ok(self.talk.say("250 2.0.0 Ok"))
+                self.junk > free
             }
-            "NOOP" => Ok(self.talk.say("250 2.0.0 Ok")),
-            "QUIT" => Ok(self.talk.say_and_close("221 2.0.0 Bye")),
+            _ => false,
+        }
+    }
+}
+
+impl Part for Asked {
+    type Behaviour = Behaviour;
+    type Counters = Counters;
+
+    async fn command(
+        session: &mut Session<Asked>,
+        behaviour: &Behaviour,
+        verb: &str,
+        argument: &str,
+    ) -> io::Result<Option<Flow>> {
+        if let Some(flow) = session.manners(behaviour, verb).await? {
+            return Ok(Some(flow));
+        }
+        let flow = match verb {
+            "AUTH" => session.auth(behaviour, argument).await?,
+            "MAIL" => session.mail(behaviour, argument).await?,
+            "RCPT" => session.rcpt(behaviour, argument).await?,
+            "DATA" => session.data(behaviour).await?,
+            "RSET" => {
+                session.talk.host.count(|counters| counters.resets += 1);
+                return Ok(None);
+            }
+            // What is said behind STARTTLS in clear would be taken for something said under TLS.
+            "STARTTLS" => {
+                let early = session.talk.wire.has_more() && !session.secure;
+                session.talk.host.count(|counters| counters.violations += u64::from(early));
+                return Ok(None);
+            }
+            "VRFY" => session.talk.say("252 2.5.2 Cannot verify"),
             "XCLIENT" => {
-                self.talk.host.count(|counters| counters.xclient.push(argument.to_owned()));
-                self.greeted = false;
-                Ok(self.talk.say(&format!("220 {} ESMTP", behaviour.hostname)))
+                session.talk.host.count(|counters| counters.xclient.push(argument.to_owned()));
+                session.greeted = false;
+                session.talk.say(&behaviour.wording.banner(&behaviour.hostname))
             }
             "BDAT" => {
-                self.talk.host.count(|counters| counters.violations += 1);
-                Ok(self.talk.say_and_close("503 5.5.1 This server is asked, not sent to"))
+                session.talk.host.count(|counters| counters.violations += 1);
+                session.talk.say_and_close("503 5.5.1 This server is asked, not sent to")
             }
-            _ => self.refuse(behaviour, "500 5.5.2 Command not recognized").await,
-        }
-    }
-
-    async fn greet(&mut self, behaviour: &Behaviour, verb: &str, name: &str) -> io::Result<Flow> {
-        self.talk.host.count(|counters| name.clone_into(&mut counters.greeted_as));
-        if let Some(flow) = self.talk.fault(Point::Ehlo).await? {
-            return Ok(flow);
-        }
-        self.reset();
-        self.greeted = true;
-        let mut reply = format!("250 {}", behaviour.hostname);
-        if verb == "EHLO" {
-            for extension in &behaviour.extensions {
-                reply += &format!("\n{extension}");
-            }
-            if behaviour.tls.is_some() && !self.secure {
-                reply += "\nSTARTTLS";
-            }
-            let mechanisms = self.mechanisms(behaviour);
-            if !mechanisms.is_empty() {
-                reply += &format!("\nAUTH {}", mechanisms.join(" "));
-            }
-        }
-        Ok(self.talk.say(&reply))
-    }
-
-    /// RFC 3207 §4.2: everything known of the peer is forgotten.
-    async fn start_tls(mut self, behaviour: &Behaviour) -> io::Result<(Session, Flow)> {
-        if let Some(flow) = self.talk.fault(Point::StartTls).await? {
-            return Ok((self, flow));
-        }
-        let Some(config) = behaviour.tls.clone().filter(|_| !self.secure) else {
-            let flow = self.refuse(behaviour, "502 5.5.1 STARTTLS not offered").await?;
-            return Ok((self, flow));
+            _ => return Ok(None),
         };
-        if self.talk.wire.has_more() {
-            self.talk.host.count(|counters| counters.violations += 1);
+        Ok(Some(flow))
+    }
+
+    async fn refuse(session: &mut Session<Asked>, behaviour: &Behaviour, reply: &str) -> io::Result<Flow> {
+        session.refuse(behaviour, reply).await
+    }
+
+    fn mechanisms<'a>(&self, behaviour: &'a Behaviour, secure: bool) -> Vec<&'a str> {
+        let offered = match behaviour.tls.is_some() && !secure {
+            true => &behaviour.mechanisms_before_tls,
+            false => &behaviour.mechanisms,
+        };
+        offered.iter().map(String::as_str).collect()
+    }
+
+    fn reset(&mut self) {
+        self.mail = false;
+        self.recipients = 0;
+        self.unknown = None;
+    }
+
+    fn forget(&mut self) {
+        self.user = None;
+    }
+}
+
+impl Session<Asked> {
+    /// What a session that asks too much brings upon itself, before a command is answered.
+    async fn manners(&mut self, behaviour: &Behaviour, verb: &str) -> io::Result<Option<Flow>> {
+        let source = self.part.source;
+        if behaviour.dictionary.is_some() && !behaviour.gateways.contains(&source) {
+            let mut shut_out = false;
+            self.talk.host.count(|counters| shut_out = counters.sources.shut_out(source));
+            if shut_out {
+                return Ok(Some(self.talk.say_and_close(behaviour.wording.shut_out())));
+            }
         }
-        self.talk.say("220 2.0.0 Ready");
-        let talk = self.talk.secure(config).await?;
-        talk.host.count(|counters| counters.tls += 1);
-        Ok((Session { talk, secure: true, greeted: false, user: None, ..self }, Flow::On))
+        if behaviour.junk.is_some_and(|junk| self.part.is_too_much(junk, verb)) {
+            self.trip(Limit::Junk);
+            match behaviour.junk {
+                Some(Junk::Dropped(_)) => {
+                    return Ok(Some(self.talk.say_and_close(behaviour.wording.too_much_junk())));
+                }
+                _ => self.part.errors += 1,
+            }
+        }
+        if behaviour.slow_after.is_some_and(|most| self.part.errors >= most) {
+            if !self.part.slowed {
+                self.part.slowed = true;
+                self.trip(Limit::Slow);
+            }
+            self.pause(SLOWED).await?;
+        }
+        Ok(None)
+    }
+
+    fn trip(&self, limit: Limit) {
+        self.talk.host.count(|counters| counters.trip(limit));
     }
 
     async fn auth(&mut self, behaviour: &Behaviour, argument: &str) -> io::Result<Flow> {
@@ -166,7 +184,7 @@ impl Session {
             return Ok(flow);
         }
         // RFC 4954 §4: no second AUTH, none within a transaction.
-        if self.user.is_some() || self.mail {
+        if self.part.user.is_some() || self.part.mail {
             return self.refuse(behaviour, "503 5.5.1 Already authenticated").await;
         }
         let (mechanism, initial) = match argument.split_once(' ') {
@@ -177,7 +195,7 @@ impl Session {
         if behaviour.tls.is_some() && !self.secure && matches!(&*mechanism, "PLAIN" | "LOGIN") {
             self.talk.host.count(|counters| counters.logins_in_clear += 1);
         }
-        if !self.mechanisms(behaviour).contains(&mechanism) {
+        if !self.part.mechanisms(behaviour, self.secure).contains(&mechanism.as_str()) {
             return self.refuse(behaviour, behaviour.wording.unknown_mechanism()).await;
         }
         match exchange(&mut self.talk, &mechanism, initial, behaviour).await? {
@@ -202,15 +220,19 @@ impl Session {
                 return self.refuse(behaviour, &reply).await;
             }
         }
+        if let Some(reply) = behaviour.passwords_refused.as_ref().filter(|_| !bearer) {
+            self.talk.host.count(|counters| counters.logins_bad += u64::from(reply.starts_with("535")));
+            return self.refuse(behaviour, reply).await;
+        }
         let known =
             behaviour.users.get(&name.to_lowercase()).is_some_and(|known| known.as_bytes() == password);
-        let right = known && !self.is_locked(behaviour, &name);
+        let right = known && !self.is_locked(behaviour, &name) && !self.logins_blocked(behaviour);
         if right {
             self.talk.host.count(|counters| {
                 counters.logins_good += 1;
                 counters.directory.succeeded(&name);
             });
-            self.user = Some(name);
+            self.part.user = Some(name);
             return Ok(self.talk.say("235 2.7.0 Authentication successful"));
         }
         if bearer {
@@ -220,20 +242,37 @@ impl Session {
                 return Ok(Flow::Cut);
             }
         }
+        let source = self.part.source;
         self.talk.host.count(|counters| {
             counters.logins_bad += 1;
             if let Some(lockout) = behaviour.lockout {
                 let (locked, recent) = counters.directory.failed(&name, lockout);
-                counters.locked += u64::from(locked);
+                if locked {
+                    counters.locked += 1;
+                    counters.trip(Limit::Lockout);
+                }
                 counters.bad_in_30_minutes = counters.bad_in_30_minutes.max(recent);
             }
+            if behaviour.wrong_logins.is_some_and(|most| counters.sources.wrong_login(source, most)) {
+                counters.trip(Limit::Logins);
+            }
         });
-        self.bad_logins += 1;
+        self.part.bad_logins += 1;
         let flow = self.refuse(behaviour, behaviour.wording.wrong_login()).await?;
-        if flow == Flow::On && behaviour.max_bad_logins.is_some_and(|max| self.bad_logins >= max) {
-            return Ok(self.limit(behaviour));
+        if flow == Flow::On && behaviour.max_bad_logins.is_some_and(|max| self.part.bad_logins >= max) {
+            return Ok(self.limit(behaviour, Limit::BadLogins));
         }
         Ok(flow)
+    }
+
+    /// Too many wrong logins came from this address.
+    fn logins_blocked(&self, behaviour: &Behaviour) -> bool {
+        let source = self.part.source;
+        let mut blocked = false;
+        if behaviour.wrong_logins.is_some() {
+            self.talk.host.count(|counters| blocked = counters.sources.logins_blocked(source));
+        }
+        blocked
     }
 
     fn is_locked(&self, behaviour: &Behaviour, name: &str) -> bool {
@@ -243,19 +282,25 @@ impl Session {
         locked
     }
 
-    async fn mail(&mut self, argument: &str) -> io::Result<Flow> {
+    async fn mail(&mut self, behaviour: &Behaviour, argument: &str) -> io::Result<Flow> {
         self.talk.host.count(|counters| counters.mails += 1);
         if let Some(flow) = self.talk.fault(Point::Mail).await? {
             return Ok(flow);
         }
+        if behaviour.maintenance {
+            return Ok(self.talk.say_and_close(behaviour.wording.not_in_service()));
+        }
+        if behaviour.login_required_at_mail && self.part.user.is_none() {
+            return self.refuse(behaviour, behaviour.wording.login_required()).await;
+        }
         let Some((reverse_path, _)) = path(argument, "FROM:") else {
             return Ok(self.talk.say("501 5.5.4 Syntax: MAIL FROM:<address>"));
         };
-        if !self.greeted || self.mail {
+        if !self.greeted || self.part.mail {
             return Ok(self.talk.say("503 5.5.1 Bad sequence of commands"));
         }
         self.talk.host.count(|counters| reverse_path.clone_into(&mut counters.reverse_path));
-        self.mail = true;
+        self.part.mail = true;
         Ok(self.talk.say("250 2.1.0 Sender ok"))
     }
 
@@ -267,16 +312,17 @@ impl Session {
         let Some((address, _)) = path(argument, "TO:") else {
             return self.refuse(behaviour, "501 5.5.4 Syntax: RCPT TO:<address>").await;
         };
-        if !self.mail {
+        if !self.part.mail {
             return self.refuse(behaviour, "503 5.5.1 Need MAIL first").await;
         }
-        if behaviour.login_required && self.user.is_none() {
-            return self.refuse(behaviour, "530 5.7.0 Authentication required").await;
+        if behaviour.login_required && self.part.user.is_none() {
+            return self.refuse(behaviour, behaviour.wording.login_required()).await;
         }
-        if behaviour.max_recipients.is_some_and(|max| self.recipients >= max) {
+        if behaviour.max_recipients.is_some_and(|max| self.part.recipients >= max) {
+            self.trip(Limit::Recipients);
             return Ok(self.talk.say(behaviour.wording.too_many_recipients()));
         }
-        self.recipients += 1;
+        self.part.recipients += 1;
         match self.told(behaviour, Sign::of(address)).await? {
             Told::Nothing => {}
             Told::Done(flow) => return Ok(flow),
@@ -286,16 +332,52 @@ impl Session {
         if !behaviour.domains.contains(&domain) && !behaviour.relays {
             return self.refuse_recipient(behaviour, &behaviour.wording.relaying_denied(address)).await;
         }
-        if behaviour.domains.contains(&domain) && !behaviour.known.contains(&address.to_lowercase()) {
+        let bypass = behaviour.logged_in_bypass && self.part.user.is_some();
+        if behaviour.domains.contains(&domain) && !bypass && !self.is_known(behaviour, address) {
             let reply = behaviour.wording.unknown_recipient(address);
             match behaviour.refuse_at {
-                RefuseAt::Rcpt => return self.refuse_recipient(behaviour, &reply).await,
-                RefuseAt::Data => self.unknown = Some(reply),
+                RefuseAt::Rcpt => {
+                    self.named_unknown(behaviour, address);
+                    return self.refuse_recipient(behaviour, &reply).await;
+                }
+                RefuseAt::Data => self.part.unknown = Some(reply),
                 RefuseAt::Never => {}
             }
         }
         self.talk.host.count(|counters| counters.recipients_good += 1);
         Ok(self.talk.say("250 2.1.5 Recipient ok"))
+    }
+
+    fn is_known(&self, behaviour: &Behaviour, address: &str) -> bool {
+        let address = address.to_lowercase();
+        let mut refused_lately = false;
+        if !behaviour.remembers_no.is_zero() {
+            self.talk.host.count(|counters| {
+                refused_lately =
+                    counters.unknown_until.get(&address).is_some_and(|end| Instant::now() < *end);
+            });
+        }
+        behaviour.known.contains(&address) && !refused_lately
+    }
+
+    /// Counts an unknown recipient where that is counted, and remembers it where that is remembered.
+    fn named_unknown(&self, behaviour: &Behaviour, address: &str) {
+        let source = self.part.source;
+        let budget = behaviour.dictionary.filter(|_| !behaviour.gateways.contains(&source));
+        if budget.is_none() && behaviour.remembers_no.is_zero() {
+            return;
+        }
+        self.talk.host.count(|counters| {
+            if budget.is_some_and(|most| counters.sources.unknown_recipient(source, most)) {
+                counters.trip(Limit::Dictionary);
+            }
+            // Asking again does not make it last longer.
+            let end = Instant::now() + behaviour.remembers_no;
+            let kept = counters.unknown_until.entry(address.to_lowercase()).or_insert(end);
+            if *kept <= Instant::now() {
+                *kept = end;
+            }
+        });
     }
 
     /// What an address or a login asks for.
@@ -307,7 +389,7 @@ impl Session {
             Sign::Full => "552 5.2.2 Mailbox full".into(),
             Sign::Disabled => "550 5.2.1 Mailbox disabled, not accepting messages".into(),
             Sign::Relay => "550 5.7.1 Relaying denied".into(),
-            Sign::TooMany if self.recipients > 1 => behaviour.wording.too_many_recipients().into(),
+            Sign::TooMany if self.part.recipients > 1 => behaviour.wording.too_many_recipients().into(),
             Sign::Busy => return Ok(Told::Done(self.talk.say_and_close(&reply_for(421)))),
             Sign::Drop => return Ok(Told::Done(Flow::Cut)),
             Sign::Garbage => return Ok(Told::Done(self.talk.garbage(GARBAGE))),
@@ -326,10 +408,10 @@ impl Session {
         if let Some(flow) = self.talk.fault(Point::Data).await? {
             return Ok(flow);
         }
-        if let Some(reply) = self.unknown.take() {
+        if let Some(reply) = self.part.unknown.take() {
             return self.refuse_recipient(behaviour, &reply).await;
         }
-        if self.recipients == 0 {
+        if self.part.recipients == 0 {
             return self.refuse(behaviour, "554 5.5.1 No valid recipients").await;
         }
         self.talk.say("354 Go ahead");
@@ -353,18 +435,21 @@ impl Session {
     /// A refusal: late by the tarpit, counted, and the last one when there were too many.
     async fn refuse(&mut self, behaviour: &Behaviour, reply: &str) -> io::Result<Flow> {
         if reply.starts_with('5') {
-            self.pause(behaviour.tarpit).await?;
-            self.errors += 1;
+            if !(behaviour.logged_in_bypass && self.part.user.is_some()) {
+                self.pause(behaviour.tarpit).await?;
+            }
+            self.part.errors += 1;
         }
         self.talk.say(reply);
-        if behaviour.max_errors.is_some_and(|max| self.errors >= max) {
-            return Ok(self.limit(behaviour));
+        if behaviour.max_errors.is_some_and(|max| self.part.errors >= max) {
+            return Ok(self.limit(behaviour, Limit::Errors));
         }
         Ok(Flow::On)
     }
 
-    fn limit(&mut self, behaviour: &Behaviour) -> Flow {
+    fn limit(&mut self, behaviour: &Behaviour, limit: Limit) -> Flow {
         self.talk.host.count(|counters| counters.closed_by_limit += 1);
+        self.trip(limit);
         self.talk.say_and_close(behaviour.wording.too_many_errors())
     }
 
@@ -374,18 +459,5 @@ impl Session {
             tokio::time::sleep(time).await;
         }
         Ok(())
-    }
-
-    fn reset(&mut self) {
-        self.mail = false;
-        self.recipients = 0;
-        self.unknown = None;
-    }
-
-    fn mechanisms<'a>(&self, behaviour: &'a Behaviour) -> &'a [String] {
-        match behaviour.tls.is_some() && !self.secure {
-            true => &behaviour.mechanisms_before_tls,
-            false => &behaviour.mechanisms,
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::fault::Fault;
 use crate::host::Faults;
+use crate::session::{Behaves, Counts, Ended, Front, Greeting};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +74,28 @@ impl Faults for Behaviour {
     }
 }
 
+impl Behaves for Behaviour {
+    fn front(&self) -> Front<'_> {
+        Front {
+            hostname: &self.hostname,
+            greeting: if self.helo_only { Greeting::HeloOnly } else { Greeting::Smtp },
+            extensions: &self.extensions,
+            tls: self.tls.as_ref(),
+            implicit_tls: self.implicit_tls,
+            max_connections: self.max_connections,
+            too_many_connections: "421 4.7.0 Too many connections from your address",
+            idle: None,
+            life: None,
+        }
+    }
+    fn banner(&self) -> String {
+        format!("220 {} ESMTP", self.hostname)
+    }
+    fn farewell(&self, _: Ended) -> &'static str {
+        "421 4.4.2 Timeout exceeded"
+    }
+}
+
 /// What a next hop has seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -108,10 +131,21 @@ pub struct Counters {
     pub greeted_as: String,
 }
 
-impl Counters {
-    pub(super) fn connected(&mut self) {
+impl Counts for Counters {
+    fn connected(&mut self) {
         self.connections += 1;
         self.open += 1;
         self.peak = self.peak.max(self.open);
     }
+    fn left(&mut self) {
+        self.open -= 1;
+    }
+    fn secured(&mut self) {
+        self.tls += 1;
+    }
+    fn greeted(&mut self, name: &str) {
+        name.clone_into(&mut self.greeted_as);
+    }
+    /// It has no clocks, and counts all connections.
+    fn ended(&mut self, _: Ended) {}
 }

@@ -15,8 +15,9 @@ pub use mail::Received;
 use crate::dialogue::Line;
 use crate::host::{DIALOGUE, Host};
 use crate::serve::Peer;
+use crate::session::serve;
 use mail::Mailbox;
-use session::Session;
+use session::Taking;
 use std::net::IpAddr;
 use std::sync::Arc;
 use vouchsafe_core::ports::BoxFuture;
@@ -82,19 +83,7 @@ impl NextHop {
 
 impl Peer for NextHop {
     fn session(&self, stream: BoxStream, source: IpAddr) -> BoxFuture<'static, ()> {
-        let (host, mailbox) = (self.host.clone(), self.mailbox.clone());
-        Box::pin(async move {
-            let entered = host.enter(source);
-            host.count(|counters| counters.connected());
-            let session = Session::run(host.clone(), mailbox, stream, entered.number);
-            tokio::select! {
-                biased;
-                () = host.until_down() => {}
-                // A session that ends by a fault of the stream has just ended.
-                _ = session => {}
-            }
-            host.count(|counters| counters.open -= 1);
-        })
+        Box::pin(serve(self.host.clone(), stream, source, Taking::into(self.mailbox.clone())))
     }
     fn is_down(&self) -> bool {
         self.host.is_down()

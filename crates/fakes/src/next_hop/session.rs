@@ -3,20 +3,16 @@
 use super::mail::{Mailbox, Received};
 use super::{Behaviour, Counters};
 use crate::fault::{Action, Point};
-use crate::host::Host;
-use crate::talk::{Flow, Talk, path, split};
+use crate::session::{Part, Session};
+use crate::talk::{Flow, path};
 use crate::telling::{Sign, reply_for};
 use std::io;
 use std::sync::Arc;
-use vouchsafe_net::stream::BoxStream;
 use vouchsafe_smtp::sasl::{decode_base64, decode_plain};
 
-/// State of a session.
-pub(super) struct Session {
-    talk: Talk<Behaviour, Counters>,
+/// What a session of the next hop has in mind.
+pub(super) struct Taking {
     mailbox: Arc<Mailbox>,
-    number: u64,
-    secure: bool,
     logged_in: bool,
     messages: u32,
     /// The transaction, from MAIL on.
@@ -25,124 +21,56 @@ pub(super) struct Session {
     dot: Option<Sign>,
 }
 
-impl Session {
-    /// From the banner to the end; an error is the stream's.
-    pub(super) async fn run(
-        host: Arc<Host<Behaviour, Counters>>,
-        mailbox: Arc<Mailbox>,
-        stream: BoxStream,
-        connections: u32,
-    ) -> io::Result<()> {
-        let mut talk = Talk::new(host.clone(), stream);
-        let behaviour = host.behaviour();
-        let secure = behaviour.implicit_tls && behaviour.tls.is_some();
-        if let (true, Some(config)) = (secure, &behaviour.tls) {
-            talk = talk.secure(config.clone()).await?;
-            host.count(|counters| counters.tls += 1);
-        }
-        let mut session = Session {
-            number: talk.session(),
-            talk,
-            mailbox,
-            secure,
-            logged_in: false,
-            messages: 0,
-            mail: None,
-            dot: None,
-        };
-        let mut flow = session.banner(&behaviour, connections).await?;
-        while flow == Flow::On {
-            let Some(line) = session.talk.command().await? else { return Ok(()) };
-            let behaviour = host.behaviour();
-            let (verb, argument) = split(&line);
-            if verb == "STARTTLS" {
-                (session, flow) = session.start_tls(&behaviour).await?;
-                continue;
-            }
-            flow = session.command(&behaviour, &verb, argument).await?;
-        }
-        match flow {
-            Flow::Cut => Ok(()),
-            Flow::On | Flow::Close => session.talk.wire.close().await,
-        }
+impl Taking {
+    pub(super) fn into(mailbox: Arc<Mailbox>) -> Taking {
+        Taking { mailbox, logged_in: false, messages: 0, mail: None, dot: None }
+    }
+}
+
+impl Part for Taking {
+    type Behaviour = Behaviour;
+    type Counters = Counters;
+
+    async fn command(
+        session: &mut Session<Taking>,
+        behaviour: &Behaviour,
+        verb: &str,
+        argument: &str,
+    ) -> io::Result<Option<Flow>> {
+        Ok(Some(match verb {
+            "AUTH" => session.auth(behaviour, argument).await?,
+            "MAIL" => session.mail(behaviour, argument).await?,
+            "RCPT" => session.rcpt(behaviour, argument).await?,
+            "DATA" => session.data(behaviour).await?,
+            "XCLIENT" => session.talk.say(&format!("220 {} ESMTP", behaviour.hostname)),
+            "XFORWARD" => session.talk.say("250 2.0.0 Ok"),
+            _ => return Ok(None),
+        }))
     }
 
-    async fn banner(&mut self, behaviour: &Behaviour, connections: u32) -> io::Result<Flow> {
-        if let Some(flow) = self.talk.fault(Point::Banner).await? {
-            return Ok(flow);
-        }
-        if behaviour.max_connections.is_some_and(|max| connections > max) {
-            return Ok(self.talk.say_and_close("421 4.7.0 Too many connections from your address"));
-        }
-        Ok(self.talk.say(&format!("220 {} ESMTP", behaviour.hostname)))
+    async fn refuse(session: &mut Session<Taking>, _: &Behaviour, reply: &str) -> io::Result<Flow> {
+        Ok(session.talk.say(reply))
     }
 
-    async fn command(&mut self, behaviour: &Behaviour, verb: &str, argument: &str) -> io::Result<Flow> {
-        match verb {
-            "EHLO" | "HELO" => self.greet(behaviour, verb, argument).await,
-            "AUTH" => self.auth(behaviour, argument).await,
-            "MAIL" => self.mail(behaviour, argument).await,
-            "RCPT" => self.rcpt(behaviour, argument).await,
-            "DATA" => self.data(behaviour).await,
-            "RSET" => {
-                if let Some(flow) = self.talk.fault(Point::Rset).await? {
-                    return Ok(flow);
-                }
-                self.mail = None;
-                Ok(self.talk.say("250 2.0.0 Ok"))
-            }
-            "NOOP" => Ok(self.talk.say("250 2.0.0 Ok")),
-            "QUIT" => Ok(self.talk.say_and_close("221 2.0.0 Bye")),
-            "XCLIENT" => Ok(self.talk.say(&format!("220 {} ESMTP", behaviour.hostname))),
-            "XFORWARD" => Ok(self.talk.say("250 2.0.0 Ok")),
-            _ => Ok(self.talk.say("500 5.5.2 Command not recognized")),
-        }
+    fn mechanisms<'a>(&self, behaviour: &'a Behaviour, _: bool) -> Vec<&'a str> {
+        if behaviour.login.is_some() { vec!["PLAIN", "LOGIN"] } else { Vec::new() }
     }
 
-    async fn greet(&mut self, behaviour: &Behaviour, verb: &str, name: &str) -> io::Result<Flow> {
-        self.talk.host.count(|counters| name.clone_into(&mut counters.greeted_as));
-        if let Some(flow) = self.talk.fault(Point::Ehlo).await? {
-            return Ok(flow);
-        }
+    fn reset(&mut self) {
         self.mail = None;
-        if verb == "HELO" {
-            return Ok(self.talk.say(&format!("250 {}", behaviour.hostname)));
-        }
-        if behaviour.helo_only {
-            return Ok(self.talk.say("502 5.5.1 Command not implemented"));
-        }
-        let mut reply = format!("250 {}", behaviour.hostname);
-        for extension in &behaviour.extensions {
-            reply += &format!("\n{extension}");
-        }
-        if behaviour.tls.is_some() && !self.secure {
-            reply += "\nSTARTTLS";
-        }
-        if behaviour.login.is_some() {
-            reply += "\nAUTH PLAIN LOGIN";
-        }
-        Ok(self.talk.say(&reply))
     }
 
-    async fn start_tls(mut self, behaviour: &Behaviour) -> io::Result<(Session, Flow)> {
-        if let Some(flow) = self.talk.fault(Point::StartTls).await? {
-            return Ok((self, flow));
-        }
-        let Some(config) = behaviour.tls.clone().filter(|_| !self.secure) else {
-            let flow = self.talk.say("502 5.5.1 STARTTLS not offered");
-            return Ok((self, flow));
-        };
-        self.talk.say("220 2.0.0 Ready");
-        let talk = self.talk.secure(config).await?;
-        talk.host.count(|counters| counters.tls += 1);
-        Ok((Session { talk, secure: true, logged_in: false, mail: None, ..self }, Flow::On))
+    fn forget(&mut self) {
+        self.logged_in = false;
     }
+}
 
+impl Session<Taking> {
     async fn auth(&mut self, behaviour: &Behaviour, argument: &str) -> io::Result<Flow> {
         if let Some(flow) = self.talk.fault(Point::Auth).await? {
             return Ok(flow);
         }
-        let Some((name, password)) = behaviour.login.as_ref().filter(|_| !self.logged_in) else {
+        let Some((name, password)) = behaviour.login.as_ref().filter(|_| !self.part.logged_in) else {
             return Ok(self.talk.say("503 5.5.1 Bad sequence of commands"));
         };
         let (mechanism, initial) = argument.split_once(' ').unwrap_or((argument, ""));
@@ -161,7 +89,7 @@ impl Session {
         let right = given
             .and_then(|octets| decode_plain(&octets).ok())
             .is_some_and(|plain| plain.authcid == *name && plain.password.expose() == password.as_bytes());
-        self.logged_in = right;
+        self.part.logged_in = right;
         self.talk.host.count(|counters| match right {
             true => counters.logins_good += 1,
             false => counters.logins_bad += 1,
@@ -181,21 +109,21 @@ impl Session {
         if let Some(flow) = self.talk.fault(Point::Mail).await? {
             return Ok(flow);
         }
-        if behaviour.login.is_some() && !self.logged_in {
+        if behaviour.login.is_some() && !self.part.logged_in {
             return Ok(self.talk.say("530 5.7.0 Authentication required"));
         }
-        if behaviour.max_messages.is_some_and(|max| self.messages >= max) {
+        if behaviour.max_messages.is_some_and(|max| self.part.messages >= max) {
             return Ok(self.talk.say_and_close("421 4.7.0 Too many messages in this connection"));
         }
-        if self.mail.is_some() {
+        if self.part.mail.is_some() {
             return Ok(self.talk.say("503 5.5.1 Bad sequence of commands"));
         }
         let Some((reverse_path, parameters)) = path(argument, "FROM:") else {
             return Ok(self.talk.say("501 5.5.4 Syntax: MAIL FROM:<address>"));
         };
-        self.dot = None;
-        self.mail = Some(Received {
-            session: self.number,
+        self.part.dot = None;
+        self.part.mail = Some(Received {
+            session: self.talk.session(),
             reverse_path: reverse_path.to_owned(),
             mail_parameters: parameters.to_owned(),
             secure: self.secure,
@@ -208,7 +136,7 @@ impl Session {
         if let Some(flow) = self.talk.fault(Point::Rcpt).await? {
             return Ok(flow);
         }
-        let Some(mail) = &mut self.mail else {
+        let Some(mail) = &mut self.part.mail else {
             return Ok(self.talk.say("503 5.5.1 Need MAIL first"));
         };
         let Some((address, parameters)) = path(argument, "TO:") else {
@@ -236,7 +164,7 @@ impl Session {
                 self.talk.wire.flush().await?;
                 tokio::time::sleep(behaviour.slow).await;
             }
-            Some(sign @ (Sign::Dot(_) | Sign::DropDot)) => self.dot = Some(sign),
+            Some(sign @ (Sign::Dot(_) | Sign::DropDot)) => self.part.dot = Some(sign),
             Some(Sign::TooMany) | None => {}
         }
         mail.recipients.push(address.to_owned());
@@ -253,7 +181,7 @@ impl Session {
         if let Some(flow) = self.talk.fault(Point::Data).await? {
             return Ok(flow);
         }
-        let Some(mut mail) = self.mail.take_if(|mail| !mail.recipients.is_empty()) else {
+        let Some(mut mail) = self.part.mail.take_if(|mail| !mail.recipients.is_empty()) else {
             return Ok(self.talk.say("554 5.5.1 No valid recipients"));
         };
         self.talk.say("354 Go ahead");
@@ -262,7 +190,7 @@ impl Session {
             self.talk.wire.some().await?;
             return Ok(Flow::Cut);
         }
-        let wanted = self.mailbox.wanted();
+        let wanted = self.part.mailbox.wanted();
         let mut stuffed = Vec::new();
         let whole = self
             .talk
@@ -286,7 +214,7 @@ impl Session {
         if !behaviour.dot_delay.is_zero() {
             tokio::time::sleep(behaviour.dot_delay).await;
         }
-        if let Some(Sign::Dot(code)) = self.dot {
+        if let Some(Sign::Dot(code)) = self.part.dot {
             self.talk.host.count(|counters| counters.refused += 1);
             return Ok(self.talk.say(&reply_for(code)));
         }
@@ -295,8 +223,8 @@ impl Session {
             return Ok(flow);
         }
         let (octets, recipients) = (mail.octets, mail.recipients.len() as u64);
-        let judged = self.mailbox.put(mail, stuffed);
-        self.messages += 1;
+        let judged = self.part.mailbox.put(mail, stuffed);
+        self.part.messages += 1;
         self.talk.host.count(|counters| {
             counters.messages += 1;
             counters.octets += octets;
@@ -304,7 +232,7 @@ impl Session {
             counters.doubled += u64::from(judged.doubled);
             counters.partial += u64::from(judged.partial);
         });
-        if self.dot == Some(Sign::DropDot) {
+        if self.part.dot == Some(Sign::DropDot) {
             return Ok(Flow::Cut);
         }
         if let Some(flow) = self.talk.fault(Point::Reply).await? {

@@ -35,6 +35,12 @@ pub enum Check {
     DelegateLogins(u64),
     /// `delegate mail N`: DATA commands and octets of messages; 0 in every world that is right.
     DelegateMail(u64),
+    /// `delegate tripped N`: how often any of its limits was met.
+    DelegateTripped(u64),
+    /// `front_end logins N`: of the second server of the delegate.
+    FrontEndLogins(u64),
+    /// `front_end tripped N`
+    FrontEndTripped(u64),
 }
 
 /// What is in the queue.
@@ -85,6 +91,9 @@ impl Check {
             "delegate open" => Check::DelegateOpen(number),
             "delegate logins" => Check::DelegateLogins(number),
             "delegate mail" => Check::DelegateMail(number),
+            "delegate tripped" => Check::DelegateTripped(number),
+            "front_end logins" => Check::FrontEndLogins(number),
+            "front_end tripped" => Check::FrontEndTripped(number),
             _ => return Err(format!("unknown end state `{text}`")),
         })
     }
@@ -154,6 +163,12 @@ impl Check {
                 let seen = world.stands().delegate.counters();
                 (wanted, seen.data_commands + seen.violations)
             }
+            Check::DelegateTripped(wanted) => (wanted, world.stands().delegate.counters().tripped()),
+            Check::FrontEndLogins(wanted) => {
+                let seen = world.stands().front_end.counters();
+                (wanted, seen.logins_good + seen.logins_bad)
+            }
+            Check::FrontEndTripped(wanted) => (wanted, world.stands().front_end.counters().tripped()),
             Check::Closed => return Err("only the client can tell".to_owned()),
         };
         Ok((*wanted != seen).then(|| seen.to_string()))

@@ -3,9 +3,16 @@
 //! `!: delegate|next_hop down|up`, `!: delegate|next_hop at POINT REPLY|cut|hang|octets TEXT`, `!: delegate|next_hop well`,
 //! `!: delegate|next_hop without EXTENSION`, `!: next_hop offers EXTENSION`, `!: delegate knows ADDRESS`,
 //! `!: delegate accepts all|tells apart`, `!: delegate offers MECHANISM ...`,
-//! `!: delegate password NAME PASSWORD`, `!: delegate relays|refuses to relay`.
+//! `!: delegate password NAME PASSWORD`, `!: delegate relays|refuses to relay`, `!: delegate|front_end like PRODUCT` (a
+//! name of `fakes::delegate::PRODUCTS`; whom it knows stays), `!: delegate under_stress|in_maintenance`,
+//! `!: delegate takes no passwords`, `!: delegate lists us`.
+//!
+//! The front end is a second server of the delegate at `frontend.example:587`, for products that answer logins elsewhere:
+//! `set: delegate.auth = { host = "frontend.example:587", tls = "off" }`.
 
-use vouchsafe_fakes::delegate::RefuseAt;
+use std::net::Ipv4Addr;
+
+use vouchsafe_fakes::delegate::{Behaviour, PRODUCTS, RefuseAt, SwitchedOff};
 use vouchsafe_fakes::dialogue::Line;
 use vouchsafe_fakes::{Action, Delegate, Fault, NextHop, Point, delegate, next_hop};
 
@@ -14,6 +21,8 @@ use vouchsafe_fakes::{Action, Delegate, Fault, NextHop, Point, delegate, next_ho
 pub struct Stands {
     /// Knows alice, bob and carol of example.com; alice's password is `secret`.
     pub delegate: Delegate,
+    /// Knows the same, for those that ask about logins elsewhere.
+    pub front_end: Delegate,
     /// Takes everything.
     pub next_hop: NextHop,
 }
@@ -26,6 +35,7 @@ impl Default for Stands {
             .recipient("bob@example.com")
             .recipient("carol@example.com");
         Stands {
+            front_end: Delegate::new(knowing.clone()),
             delegate: Delegate::new(knowing),
             next_hop: NextHop::new(next_hop::Behaviour::new("filter.example")),
         }
@@ -49,6 +59,18 @@ impl Stands {
                     behaviour.known.insert(address.to_owned());
                 });
             }
+            ["delegate", "like", product] => like(delegate, product)?,
+            ["front_end", "like", product] => like(&self.front_end, product)?,
+            ["delegate", "under_stress"] => {
+                delegate.change(|behaviour| *behaviour = behaviour.clone().under_stress());
+            }
+            ["delegate", "in_maintenance"] => delegate.change(|behaviour| behaviour.maintenance = true),
+            ["delegate", "lists", "us"] => {
+                delegate.change(|behaviour| *behaviour = behaviour.clone().gateway(Ipv4Addr::LOCALHOST));
+            }
+            ["delegate", "takes", "no", "passwords"] => delegate.change(|behaviour| {
+                *behaviour = behaviour.clone().passwords_switched_off(SwitchedOff::Tenant);
+            }),
             ["delegate", "accepts", "all"] => {
                 delegate.change(|behaviour| behaviour.refuse_at = RefuseAt::Never);
             }
@@ -100,8 +122,26 @@ impl Stands {
     /// What both heard and said.
     pub fn dialogues(&self) -> String {
         let of = |lines: Vec<Line>| lines.iter().map(|line| format!("    {line}\n")).collect::<String>();
-        format!("  delegate:\n{}  next hop:\n{}", of(self.delegate.dialogue()), of(self.next_hop.dialogue()))
+        format!(
+            "  delegate:\n{}  front end:\n{}  next hop:\n{}",
+            of(self.delegate.dialogue()),
+            of(self.front_end.dialogue()),
+            of(self.next_hop.dialogue())
+        )
     }
+}
+
+/// Makes a server a product; whom it knows stays.
+fn like(server: &Delegate, product: &str) -> Result<(), String> {
+    let (_, make) = PRODUCTS
+        .iter()
+        .find(|(name, _)| *name == product)
+        .ok_or_else(|| format!("unknown product `{product}`"))?;
+    server.change(|behaviour| {
+        let Behaviour { users, known, domains, hostname, .. } = behaviour.clone();
+        *behaviour = Behaviour { users, known, domains, ..make(&hostname) };
+    });
+    Ok(())
 }
 
 fn fault(at: &str, reply: &[&str]) -> Result<Fault, String> {
