@@ -240,7 +240,7 @@ async fn waiting_sessions_give_way_to_logins() {
         }
     }
     let seen = delegate.counters();
-    assert_eq!((seen.over_connections, seen.logins_good), (0, 120), "{seen:?}");
+    assert_eq!((seen.tripped(), seen.logins_good), (0, 120), "{seen:?}");
 }
 
 #[tokio::test(start_paused = true)]
