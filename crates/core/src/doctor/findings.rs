@@ -6,7 +6,9 @@ use super::recipients::{Checking, Relaying, judge, relaying};
 use super::{
     About, Examined, Finding, Grade, LoginTried, Product, Seen, advice, login_port, quoted, recipients_port,
 };
+use crate::mechanisms::{self, Source};
 use crate::verdict::Verdict;
+use vouchsafe_smtp::sasl::Mechanism;
 
 /// Refusals later than this do not fit into the default deadline of 20 s with room to spare.
 pub(super) const LATE: Duration = Duration::from_secs(12);
@@ -98,11 +100,44 @@ fn logins(examined: &Examined, product: Product) -> Vec<Finding> {
             let what =
                 format!("Logins can be asked on port {}: it takes {offered} under TLS{clear}.", seen.port);
             found.push(Finding::new(Grade::Good, what));
+            found.extend(passed_on(&seen.offers().auth));
             found.extend(certificate(seen));
         }
         None => found.push(no_logins(examined, product)),
     }
     found
+}
+
+/// What of it our own clients can use, where it is more than passwords.
+fn passed_on(offered: &[String]) -> Option<Finding> {
+    let all = Source::Delegate { configured: &Mechanism::ALL, seen: Some(offered), names_as_is: true };
+    let names = |wanted: fn(&Mechanism) -> bool| {
+        let taken = mechanisms::offered(&all, true);
+        taken
+            .iter()
+            .filter(|mechanism| wanted(mechanism))
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let (tokens, challenges) =
+        (names(|mechanism| mechanism.has_token()), names(|mechanism| mechanism.is_challenge()));
+    let mut what = String::new();
+    if !tokens.is_empty() {
+        what += &format!("Clients may log in here with tokens, too ({tokens}). ");
+    }
+    if !challenges.is_empty() {
+        what += &format!(
+            "{challenges} can be passed through: add what your clients need to mechanisms, where this server answers \
+             for all logins. "
+        );
+    }
+    if let Some(plus) = offered.iter().find(|name| name.starts_with("SCRAM-") && name.ends_with("-PLUS")) {
+        what += &format!(
+            "{plus} is bound to the client's own connection, so that it cannot be passed on, nor what it stands for. "
+        );
+    }
+    (!what.is_empty()).then(|| Finding::new(Grade::Note, what.trim_end()))
 }
 
 fn certificate(seen: &Seen) -> Option<Finding> {

@@ -217,7 +217,7 @@ impl Live {
         &mut self,
         mechanism: Mechanism,
         initial: Option<&Secret>,
-    ) -> Result<(Connection, Place, Result<Exchanged, Fault>, Endpoint), Verdict> {
+    ) -> Result<(Box<Connection>, Place, Result<Exchanged, Fault>, Endpoint), Verdict> {
         let shared = Arc::clone(&self.shared);
         let shut_down = || Verdict::Unavailable { cause: "shut down".to_owned(), alert: false };
         let mut last = no_endpoint();

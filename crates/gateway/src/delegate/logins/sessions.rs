@@ -31,8 +31,8 @@ const DEMAND: (usize, Duration) = (3, Duration::from_secs(10));
 
 /// A session with whatever the endpoint speaks.
 pub(super) enum Door {
-    Smtp(Connection),
-    Imap(ImapConnection),
+    Smtp(Box<Connection>),
+    Imap(Box<ImapConnection>),
 }
 
 impl Door {
@@ -150,14 +150,14 @@ impl Shared {
                 let connection =
                     Connection::open(&means.connector, endpoint, &means.hello, &timeouts, sink).await?;
                 self.note(endpoint, &connection.capabilities().auth);
-                Ok(Door::Smtp(connection))
+                Ok(Door::Smtp(Box::new(connection)))
             }
             Protocol::Imap => {
                 let connection = ImapConnection::open(&means.connector, endpoint, &timeouts, sink).await?;
                 if connection.takes_passwords() {
                     self.note(endpoint, &["PLAIN".to_owned()]);
                 }
-                Ok(Door::Imap(connection))
+                Ok(Door::Imap(Box::new(connection)))
             }
         }
     }
