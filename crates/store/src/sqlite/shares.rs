@@ -26,7 +26,7 @@ pub fn insert(connection: &Connection, ready: &Ready) -> Result<(), Failure> {
     let Share { message, created, expires, sender, owner, domain, known_sender, access, .. } = &ready.share;
     let id = message.0.as_bytes().as_slice();
     connection
-        .prepare_cached("UPDATE message SET secret = ?2, sharing = ?3 WHERE id = ?1")?
+        .prepare_cached("UPDATE message SET link_key = ?2, sharing = ?3 WHERE id = ?1")?
         .execute(params![id, ready.secret.octets().as_slice(), row::to_json(&ready.sharing)])?;
     for (route, form) in &ready.forms {
         connection

@@ -24,7 +24,7 @@ use crate::queue::{self, Matcher};
 macro_rules! columns {
     () => {
         "SELECT d.message, d.first, d.deliveries, d.id, d.route, d.attempts, d.due, d.recipients,
-                m.received_at, m.size, m.meta, m.secret, m.sharing, f.content, f.recipe
+                m.received_at, m.size, m.meta, m.link_key, m.sharing, f.content, f.recipe
          FROM delivery d JOIN message m ON m.id = d.message
          LEFT JOIN form f ON f.message = d.message AND f.route = d.route"
     };
@@ -459,7 +459,7 @@ fn remove_message_if_done(
         }
     }
     let mut statement = connection.prepare_cached(
-        "DELETE FROM message WHERE id = ?1 RETURNING segment, length, file, size, secret IS NOT NULL",
+        "DELETE FROM message WHERE id = ?1 RETURNING segment, length, file, size, link_key IS NOT NULL",
     )?;
     let gone = statement.query_row([message.0.as_bytes().as_slice()], |row| {
         Ok((

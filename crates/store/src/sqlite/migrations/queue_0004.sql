@@ -1,6 +1,6 @@
 -- Detached files. A blob is octets, once for equal content; a share is one message's files with their life; a link
 -- leads to a share and is known by the digest of its token. All of a message's rows come with its acceptance.
-ALTER TABLE message ADD COLUMN secret  BLOB;  -- tokens follow from it; NULL: nothing detached
+ALTER TABLE message ADD COLUMN link_key BLOB;  -- tokens follow from it; NULL: nothing detached
 ALTER TABLE message ADD COLUMN sharing TEXT;  -- JSON: who has a token of his own
 
 CREATE TABLE form (
