@@ -89,8 +89,8 @@ fn every_notice_is_given_with_its_line() {
         "line 43: limits.recipients: is below the 100 that RFC 5321 asks for",
         "line 51: listener[behind].proxies: 0.0.0.0/0 holds strangers: any of them could pass for a trusted client",
         "line 51: listener[behind].proxies: 2000::/12 holds strangers: any of them could pass for a trusted client",
-        "line 57: attachments: there are no download pages in this version, so nothing is detached: every message is passed whole",
         "line 56: listener[plain].proxy_protocol: has no effect: proxies is empty",
+        "line 57: attachments: there are no download pages in this version, so nothing is detached: every message is passed whole",
     ];
     assert_eq!(said, expected, "{said:#?}");
 }
