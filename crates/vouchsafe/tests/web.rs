@@ -21,8 +21,8 @@ struct Browser {
 
 impl Browser {
     fn send(&self, head: &str, body: &str) -> Answer {
-        let mut stream = TcpStream::connect(self.at).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut stream = TcpStream::connect(self.at).expect("the page listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out can be set");
         let cookie =
             if self.cookie.is_empty() { String::new() } else { format!("Cookie: {}\r\n", self.cookie) };
         let length = body.len();
@@ -31,9 +31,9 @@ impl Browser {
              Content-Type: application/x-www-form-urlencoded\r\n\r\n{body}",
             self.at
         );
-        stream.write_all(text.as_bytes()).unwrap();
+        stream.write_all(text.as_bytes()).expect("the page reads");
         let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
+        stream.read_to_string(&mut text).expect("the page answers");
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
         Answer { status, head: head.to_owned(), body: body.to_owned() }

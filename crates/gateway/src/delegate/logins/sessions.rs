@@ -30,10 +30,6 @@ const LEARN: Duration = Duration::from_secs(60);
 const DEMAND: (usize, Duration) = (3, Duration::from_secs(10));
 
 /// A session with whatever the endpoint speaks.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one for each login under way; a box would only add an allocation to it"
-)]
 pub(super) enum Door {
     Smtp(Box<Connection>),
     Imap(Box<ImapConnection>),
