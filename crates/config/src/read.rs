@@ -526,6 +526,13 @@ fn queue(top: &Section<'_>) -> Queue {
 }
 
 fn attachments(top: &Section<'_>) -> Attachments {
+    if let Some(Node { value: Value::Table(table), line }) = top.take("attachments")
+        && !table.entries.is_empty()
+    {
+        let at = At { line: Some(*line), key: "attachments".into(), value: String::new() };
+        let what = "there are no download pages in this version, so nothing is detached: every message is passed whole";
+        top.findings.notice(&at, what);
+    }
     let s = top.below("attachments", Some("[attachments]"));
     let pattern = |n: &Node| Pattern::parse(text(n)?).ok_or_else(|| Bad::new("is empty"));
     let patterns = |key: &str| s.value(key, |n| each(n, pattern)).unwrap_or_default();
