@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
+mod common;
 #[path = "delivery/content.rs"]
 mod content;
 #[path = "delivery/destinations.rs"]

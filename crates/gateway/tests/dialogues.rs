@@ -4,12 +4,14 @@
 //! On top of what `testkit::whole` knows: `!: user NAME PASSWORD`, `!: reload key = value`,
 //! `!: store full|broken|well`.
 
+mod common;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use vouchsafe_config::{Lookup, Settings};
+use vouchsafe_config::Settings;
 use vouchsafe_core::ports::{MailStore, QueueFilter, StoreFault};
 use vouchsafe_fakes::PipeDialer;
 use vouchsafe_gateway::control::{Control, Request, Response};
@@ -31,19 +33,6 @@ struct InProcess {
     changes: Vec<(String, String)>,
 }
 
-struct NoLookup;
-impl Lookup for NoLookup {
-    fn env(&self, _: &str) -> Option<String> {
-        None
-    }
-    fn file(&self, path: &Path) -> Result<String, String> {
-        Err(format!("{}: no files here", path.display()))
-    }
-    fn hostname(&self) -> Option<String> {
-        Some("gate.example".to_owned())
-    }
-}
-
 fn settings(dir: &Path, changes: &[(String, String)]) -> Settings {
     let places = Places {
         data_dir: dir.display().to_string(),
@@ -53,12 +42,7 @@ fn settings(dir: &Path, changes: &[(String, String)]) -> Settings {
         listeners: [2525, 2587, 2526].map(|port| format!("127.0.0.1:{port}")),
     };
     let text = whole::settings::text(&places, changes);
-    match vouchsafe_config::parse(&text, &NoLookup) {
-        Ok((settings, _)) => settings,
-        Err(faults) => {
-            panic!("{text}\n{}", faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
-        }
-    }
+    common::settings_of(&text)
 }
 
 impl InProcess {

@@ -2,6 +2,8 @@
 //! told: a day of guesses, a restart in the middle, and the account's owner in between (DESIGN section 4, FACTS section 2).
 //! And what else is known after a restart.
 
+mod common;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::{Instant, sleep, sleep_until};
-use vouchsafe_config::{Lookup, Settings};
+use vouchsafe_config::Settings;
 use vouchsafe_fakes::{Delegate, PipeDialer, delegate};
 use vouchsafe_gateway::control::{Control, Request, Response};
 use vouchsafe_gateway::gateway::{Gateway, Stores};
@@ -19,19 +21,6 @@ use vouchsafe_smtp::sasl::encode_base64;
 use vouchsafe_store::memory::MemoryStore;
 
 const MINUTE: Duration = Duration::from_secs(60);
-
-struct NoLookup;
-impl Lookup for NoLookup {
-    fn env(&self, _: &str) -> Option<String> {
-        None
-    }
-    fn file(&self, path: &Path) -> Result<String, String> {
-        Err(format!("{}: no files here", path.display()))
-    }
-    fn hostname(&self) -> Option<String> {
-        Some("gate.example".to_owned())
-    }
-}
 
 /// What outlives a restart: the store, and the directory behind the delegate.
 struct World {
@@ -71,10 +60,7 @@ fn settings(dir: &Path) -> Settings {
         "#,
         dir.display().to_string()
     );
-    match vouchsafe_config::parse(&text, &NoLookup) {
-        Ok((settings, _)) => settings,
-        Err(faults) => panic!("{faults:#?}"),
-    }
+    common::settings_of(&text)
 }
 
 async fn start(

@@ -2,6 +2,8 @@
 //! opened in advance, a delegate that takes none, what it is told of the client, and NTLM with a delegate that is scripted
 //! line by line.
 
+mod common;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
-use vouchsafe_config::{Lookup, Settings};
+use vouchsafe_config::Settings;
 use vouchsafe_core::ports::BoxFuture;
 use vouchsafe_fakes::{Delegate, PipeDialer, delegate};
 use vouchsafe_gateway::gateway::{Gateway, Stores};
@@ -18,19 +20,6 @@ use vouchsafe_net::clock::SystemClock;
 use vouchsafe_net::stream::{BoxStream, Dial};
 use vouchsafe_smtp::sasl::{decode_base64, encode_base64};
 use vouchsafe_store::memory::MemoryStore;
-
-struct NoLookup;
-impl Lookup for NoLookup {
-    fn env(&self, _: &str) -> Option<String> {
-        None
-    }
-    fn file(&self, path: &Path) -> Result<String, String> {
-        Err(format!("{}: no files here", path.display()))
-    }
-    fn hostname(&self) -> Option<String> {
-        Some("gate.example".to_owned())
-    }
-}
 
 fn settings(dir: &Path, more: &str) -> Settings {
     let text = format!(
@@ -59,10 +48,7 @@ fn settings(dir: &Path, more: &str) -> Settings {
         "#,
         dir.display().to_string()
     );
-    match vouchsafe_config::parse(&text, &NoLookup) {
-        Ok((settings, _)) => settings,
-        Err(faults) => panic!("{faults:#?}"),
-    }
+    common::settings_of(&text)
 }
 
 struct World {

@@ -1,11 +1,12 @@
 //! Several sources of truth (DESIGN section 1): recipients in order, one source per login, hosts of one delegate that
 //! fail over on Unavailable only. Two stand-in delegates in one process, on a clock that stands still until told.
 
+mod common;
+
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 
-use vouchsafe_config::{Lookup, Settings};
+use vouchsafe_config::Settings;
 use vouchsafe_core::verdict::Verdict;
 use vouchsafe_fakes::{Delegate, PipeDialer, delegate};
 use vouchsafe_gateway::delegate::{Credential, LoginClient};
@@ -14,19 +15,6 @@ use vouchsafe_gateway::sources::{self, Reach};
 use vouchsafe_net::clock::SystemClock;
 use vouchsafe_smtp::{Mailbox, Secret};
 use vouchsafe_store::memory::MemoryStore;
-
-struct NoLookup;
-impl Lookup for NoLookup {
-    fn env(&self, _: &str) -> Option<String> {
-        None
-    }
-    fn file(&self, path: &Path) -> Result<String, String> {
-        Err(format!("{}: no files here", path.display()))
-    }
-    fn hostname(&self) -> Option<String> {
-        Some("gate.example".to_owned())
-    }
-}
 
 const SETTINGS: &str = r#"
     [[listener]]
@@ -64,10 +52,7 @@ struct World {
 }
 
 fn world() -> World {
-    let settings = match vouchsafe_config::parse(SETTINGS, &NoLookup) {
-        Ok((settings, _)) => settings,
-        Err(faults) => panic!("{faults:#?}"),
-    };
+    let settings = common::settings_of(SETTINGS);
     let named = |name: &str| delegate::Behaviour::new(name);
     let a = Delegate::new(named("a.example").user("CORP\\alice", "right").recipient("ann@both.example"));
     let spare =

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -203,19 +202,6 @@ impl Clock for PausedClock {
     }
 }
 
-struct NoLookup;
-impl vouchsafe_config::Lookup for NoLookup {
-    fn env(&self, _: &str) -> Option<String> {
-        None
-    }
-    fn file(&self, _: &Path) -> Result<String, String> {
-        Err("no file here".into())
-    }
-    fn hostname(&self) -> Option<String> {
-        Some("gate.example".into())
-    }
-}
-
 /// Settings with a relay at `relay.example`, `home.example` at `home.example`, `far.example` at `far1`, `far2`.
 pub fn settings(more: &str) -> Settings {
     let text = format!(
@@ -226,7 +212,7 @@ pub fn settings(more: &str) -> Settings {
          next_hop = [{{ host = \"far1.example\", tls = \"off\" }}, {{ host = \"far2.example\", tls = \"off\" }}]\n\
          [relay]\nlogins = \"local\"\nnext_hop = {{ host = \"relay.example\", tls = \"off\" }}\n{more}\n"
     );
-    vouchsafe_config::parse(&text, &NoLookup).unwrap_or_else(|faults| panic!("{faults:#?}")).0
+    crate::common::settings_of(&text)
 }
 
 pub struct World {
