@@ -18,7 +18,6 @@ use crate::admin::accounts::AdminRow;
 use crate::admin::audit::Entry;
 use crate::admin::control::{Examined, SentTest};
 use crate::admin::sessions::Session;
-use crate::admin::tokens::TokenRow;
 use crate::admin::{self, Caller, Role};
 use crate::delegate::{Delegate, Tested, lock};
 use crate::gateway::Gateway;
@@ -104,12 +103,6 @@ pub enum Request {
     SessionsList,
     /// Ends one.
     SessionEnd { id: String },
-    /// Tokens of the API.
-    TokensList,
-    /// Makes a token; told once.
-    TokenAdd { name: String, role: Role },
-    /// Removes a token.
-    TokenRemove { name: String },
     /// Who did what: the newest entries that contain `text`.
     AuditList { text: String, limit: usize },
     /// Live dialogues whose peer, session or text contain `text`; many responses, until the caller hangs up.
@@ -159,10 +152,6 @@ pub enum Response {
     Admins { admins: Vec<AdminRow> },
     /// To `SessionsList`.
     Sessions { sessions: Vec<Session> },
-    /// To `TokensList`.
-    Tokens { tokens: Vec<TokenRow> },
-    /// To `TokenAdd`.
-    Token { token: String },
     /// To `AuditList`.
     Audit { entries: Vec<Entry> },
     /// To `Trace`.
@@ -338,9 +327,6 @@ impl Control {
             | Request::AdminRemove { .. }
             | Request::SessionsList
             | Request::SessionEnd { .. }
-            | Request::TokensList
-            | Request::TokenAdd { .. }
-            | Request::TokenRemove { .. }
             | Request::AuditList { .. } => admin::control::people(gateway, request).await?,
             Request::Trace { .. } => {
                 return Err("trace needs a running gateway: start `vouchsafe serve`".to_owned());

@@ -245,12 +245,23 @@ pub async fn log_in(gateway: &Arc<Gateway>, attempt: Attempt) -> Result<String, 
     let (admins, now, tick) = (&gateway.admins, gateway.clock.now(), gateway.clock.tick());
     let name = name.trim().to_lowercase();
     let network = throttle::network(client);
-    let keys = [network.clone(), format!("{network} {name}")];
-    let wait = keys.iter().map(|key| lock(&admins.throttle).wait(key, tick)).max().unwrap_or_default();
-    if !wait.is_zero() {
-        return Err(Refusal::Wait(wait));
+    // A name that nobody can have is not worth remembering.
+    let known = if check_name(&name).is_ok() { name.as_str() } else { "" };
+    let keys = [network.clone(), format!("{network} {known}")];
+    {
+        let mut throttle = lock(&admins.throttle);
+        let wait = keys.iter().map(|key| throttle.wait(key, tick)).max().unwrap_or_default();
+        if !wait.is_zero() {
+            return Err(Refusal::Wait(wait));
+        }
+        keys.iter().for_each(|key| throttle.wrong(key, tick));
     }
-    let broken = |fault: StoreFault| Refusal::Unavailable(fault.to_string());
+    let take_back = || keys.iter().for_each(|key| lock(&admins.throttle).take_back(key, tick));
+    let unavailable = |cause: String| {
+        take_back();
+        Refusal::Unavailable(cause)
+    };
+    let broken = |fault: StoreFault| unavailable(fault.to_string());
     let found = admins.find(&name).await.map_err(broken)?;
     let by_mail = found.as_ref().is_some_and(|record| record.password_hash.is_none());
     let right = if by_mail {
@@ -261,21 +272,21 @@ pub async fn log_in(gateway: &Arc<Gateway>, attempt: Attempt) -> Result<String, 
         match sources::login(gateway, &settings, &name, &credential, &asked).await.verdict {
             Verdict::Accept(_) => true,
             Verdict::Reject { .. } => false,
-            Verdict::Unavailable { cause, .. } => return Err(Refusal::Unavailable(cause)),
-            Verdict::PassOn { tell, .. } => return Err(Refusal::Unavailable(tell.to_string())),
+            Verdict::Unavailable { cause, .. } => return Err(unavailable(cause)),
+            Verdict::PassOn { tell, .. } => return Err(unavailable(tell.to_string())),
         }
     } else {
         let hash = found.as_ref().and_then(|record| record.password_hash.clone());
         admins.passwords.check(hash, Secret::new(password)).await.map_err(broken)?
     };
     let wrong = || {
-        keys.iter().for_each(|key| lock(&admins.throttle).wrong(key, tick));
         tracing::warn!(blame = "client", client = ?client, account = %name.escape_debug(), "wrong login on the web page");
         Refusal::Wrong
     };
     let mut record = found.filter(|_| right).ok_or_else(wrong)?;
     if let Some(secret) = &record.totp {
         if code.trim().is_empty() {
+            take_back();
             return Err(Refusal::CodeWanted);
         }
         let octets = totp::from_base32(secret).unwrap_or_default();

@@ -120,14 +120,6 @@ pub(crate) async fn people(gateway: &Gateway, request: Request) -> Result<Respon
             true => Response::Done,
             false => return Err("that session is over already".to_owned()),
         },
-        Request::TokensList => Response::Tokens { tokens: admins.tokens().await.map_err(words)? },
-        Request::TokenAdd { name, role } => {
-            Response::Token { token: admins.add_token(&name, role, now).await? }
-        }
-        Request::TokenRemove { name } => {
-            admins.remove_token(&name).await.map_err(words)?;
-            Response::Done
-        }
         Request::AuditList { text, limit } => {
             Response::Audit { entries: admins.audit(&text, limit.clamp(1, 1000)).await.map_err(words)? }
         }

@@ -9,7 +9,6 @@ pub mod control;
 pub mod rights;
 pub mod sessions;
 pub mod throttle;
-pub mod tokens;
 pub mod totp;
 
 use std::collections::VecDeque;

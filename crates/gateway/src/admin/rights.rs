@@ -53,8 +53,7 @@ impl Request {
             | SettingsHistory
             | SettingsDraft { .. }
             | AdminsList
-            | SessionsList
-            | TokensList => return None,
+            | SessionsList => return None,
             QueueAct { filter, action } => {
                 let what = match (&filter.message, &filter.address) {
                     (Some(message), _) => format!("message {message}"),
@@ -84,8 +83,6 @@ impl Request {
             AdminCodesOff { name } => format!("switched one-time codes of {name} off"),
             AdminRemove { name } => format!("removed administrator {name}"),
             SessionEnd { id } => format!("ended session {}", id.get(..8).unwrap_or(id)),
-            TokenAdd { name, role } => format!("made token {name} as {}", role.word()),
-            TokenRemove { name } => format!("removed token {name}"),
             // A request that is new here: its name, without its fields.
             other => match serde_json::to_value(other) {
                 Ok(value) => value["request"].as_str().unwrap_or("a request").to_owned(),

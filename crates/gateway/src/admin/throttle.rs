@@ -29,7 +29,8 @@ impl Throttle {
             .map_or(Duration::ZERO, |(_, until)| Duration::from_micros(until.0.saturating_sub(now.0)))
     }
 
-    /// A wrong one.
+    /// A wrong one, or one under way: it counts as wrong until it is known to be [`right`](Self::right) or is
+    /// [taken back](Self::take_back), so that guesses made at the same time count each other.
     pub fn wrong(&mut self, key: &str, now: Tick) {
         if self.counts.len() >= KEYS {
             self.counts.retain(|_, (_, until)| until.0 > now.0);
@@ -45,6 +46,17 @@ impl Throttle {
             Some(over) => Duration::from_secs(1 << over.min(10)).min(LONGEST),
         };
         *until = Tick(now.0 + micros(wait));
+    }
+
+    /// Nobody could tell whether it was right: it does not count.
+    pub fn take_back(&mut self, key: &str, now: Tick) {
+        if let Some((count, until)) = self.counts.get_mut(key) {
+            *count = count.saturating_sub(1);
+            // The wait for others that were wrong stays.
+            if *count <= FREE {
+                *until = now;
+            }
+        }
     }
 
     /// A right one.
@@ -89,6 +101,20 @@ mod tests {
         assert_eq!(throttle.wait("a", now), LONGEST);
         throttle.right("a");
         assert!(throttle.wait("a", now).is_zero());
+    }
+
+    #[test]
+    fn what_nobody_could_judge_costs_nothing() {
+        let mut throttle = Throttle::default();
+        let now = Tick(1_000_000);
+        for _ in 0..50 {
+            throttle.wrong("a", now);
+            throttle.take_back("a", now);
+        }
+        (0..FREE).for_each(|_| throttle.wrong("a", now));
+        assert!(throttle.wait("a", now).is_zero());
+        throttle.wrong("a", now);
+        assert!(!throttle.wait("a", now).is_zero());
     }
 
     #[test]
