@@ -72,7 +72,8 @@ impl FromRequestParts<Web> for Viewer {
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Viewer, Response> {
         let login = || Redirect::to("/login").into_response();
-        let token = cookie(&parts.headers).ok_or_else(login)?;
+        let tls = parts.extensions.get::<From>().is_some_and(|from| from.tls);
+        let token = cookie(&parts.headers, tls).ok_or_else(login)?;
         let gateway = web.control.gateway();
         let idle = gateway.settings.load().web.idle;
         let broken = |fault: vouchsafe_core::ports::StoreFault| {
@@ -95,18 +96,21 @@ pub(crate) fn routes() -> Router<Web> {
         .route("/logout", post(log_out))
 }
 
-/// `__Host-` wants Secure, which loopback without TLS cannot have.
-const NAMES: [&str; 2] = ["__Host-vouchsafe", "vouchsafe"];
+/// The cookie's name. `__Host-` wants Secure, which loopback without TLS cannot have; over TLS no other name counts, or
+/// a neighbouring host could set it.
+fn cookie_name(tls: bool) -> &'static str {
+    if tls { "__Host-vouchsafe" } else { "vouchsafe" }
+}
 
-fn cookie(headers: &HeaderMap) -> Option<String> {
+fn cookie(headers: &HeaderMap, tls: bool) -> Option<String> {
     let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = all.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| NAMES.contains(name)).map(|(_, token)| token.to_owned())
+    pairs.find(|(name, _)| *name == cookie_name(tls)).map(|(_, token)| token.to_owned())
 }
 
 fn set_cookie(token: &str, tls: bool) -> HeaderValue {
     let life = if token.is_empty() { "; Max-Age=0" } else { "" };
-    let (name, secure) = if tls { (NAMES[0], "; Secure") } else { (NAMES[1], "") };
+    let (name, secure) = (cookie_name(tls), if tls { "; Secure" } else { "" });
     let text = format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict{secure}{life}");
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
 }

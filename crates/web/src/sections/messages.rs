@@ -18,7 +18,8 @@ use crate::session::Viewer;
 
 /// Events looked through for a kind, and shown.
 const LOOK: (usize, usize) = (1000, 100);
-const KINDS: &[&str] = &["accepted", "refused", "delivered", "deferred", "failed", "held", "login"];
+const KINDS: &[&str] =
+    &["accepted", "refused", "delivered", "deferred", "failed", "held", "login", "trial", "send_as"];
 
 pub(crate) fn routes() -> Router<Web> {
     Router::new().route("/messages", get(search)).route("/messages/{id}", get(message))
@@ -59,6 +60,8 @@ async fn search(
 struct Message {
     page: Page,
     id: String,
+    /// The message was accepted: it is here, or was.
+    taken: bool,
     rows: Vec<QueueRow>,
     events: Vec<HistoryEvent>,
 }
@@ -70,7 +73,10 @@ async fn message(viewer: Viewer, State(web): State<Web>, Path(id): Path<String>)
         return sentence(StatusCode::NOT_FOUND, page, "That is no id of a message.");
     };
     match web.control.run_as(&caller, Request::QueueShow { message }).await {
-        Answer::Message { rows, history } => show(&Message { page, id, rows, events: history }),
+        Answer::Message { rows, history } => {
+            let taken = history.iter().any(|event| !["refused", "trial"].contains(&event.kind.as_str()));
+            show(&Message { page, id, taken, rows, events: history })
+        }
         other => refused(page, other),
     }
 }
