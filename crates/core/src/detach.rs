@@ -2,7 +2,7 @@
 //!
 //! Never altered: signed and encrypted mail, reports, partial and external bodies, attached messages, what is shown
 //! within the text (`cid:` images), calendar parts, TNEF, and whatever parsers could read in different ways
-//! (DESIGN section 5). Proof: tests below, `transcripts/e2e/detach_*`.
+//! (DESIGN section 5). Proof: tests below.
 
 use vouchsafe_mime::{Disposition, Header, Part};
 

@@ -124,6 +124,28 @@ mod tests {
     }
 
     #[test]
+    fn every_version_that_ever_was_becomes_the_newest() {
+        for (name, migrations) in [("queue.db", QUEUE), ("history.db", HISTORY)] {
+            let shape = |at: &Path| -> Vec<String> {
+                let connection = connect_to_read(at).unwrap();
+                let mut rows = connection
+                    .prepare("SELECT name || ': ' || sql FROM sqlite_schema WHERE sql NOT NULL ORDER BY name")
+                    .unwrap();
+                rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+            };
+            let dir = tempfile::tempdir().unwrap();
+            let newest = dir.path().join(name);
+            drop(open(&newest, "FULL", migrations).unwrap());
+            for version in 1..migrations.len() {
+                let path = dir.path().join(format!("{version}-{name}"));
+                drop(open(&path, "FULL", &migrations[..version]).unwrap());
+                drop(open(&path, "FULL", migrations).unwrap());
+                assert_eq!(shape(&path), shape(&newest), "{name} from version {version}");
+            }
+        }
+    }
+
+    #[test]
     fn a_newer_database_is_refused_in_words_and_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("queue.db");
