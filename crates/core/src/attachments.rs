@@ -129,6 +129,19 @@ pub enum Access {
     Code,
 }
 
+/// What a scanner says of a blob.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Check {
+    /// Nothing against it, or nobody is asked.
+    #[default]
+    Clear,
+    /// It is asked; nobody gets it before the answer.
+    Waiting,
+    /// It is harmful: nobody gets it.
+    Found,
+}
+
 /// How the links of a message are made.
 #[derive(Clone, Debug)]
 pub struct LinkRules {
@@ -140,6 +153,8 @@ pub struct LinkRules {
     pub expire: Duration,
     /// What else is asked for.
     pub access: Access,
+    /// So many downloads of each file by each link; `None`: any number.
+    pub downloads: Option<u32>,
     /// Fresh chance.
     pub secret: LinkSecret,
 }
@@ -147,8 +162,12 @@ pub struct LinkRules {
 /// What was detached from a message, and what is sent in its place.
 #[derive(Clone, Debug)]
 pub struct Detachment {
+    /// The message's Subject, decoded and cleaned for show; empty if it has none.
+    pub subject: String,
     /// The parts.
     pub parts: Vec<Detached>,
+    /// What is known of blobs that come with it; an equal blob that is there keeps what is known of it.
+    pub check: Check,
     /// The form of each route that does not get the content as it is.
     pub forms: Vec<(RouteKey, Recipe)>,
     /// Its links: made for the recipients of the routes with a form.
@@ -216,6 +235,9 @@ pub struct SharedFile {
     pub sha256: String,
     /// Downloads counted.
     pub downloads: u64,
+    /// What a scanner says of it.
+    #[serde(default)]
+    pub check: Check,
     /// Its blob.
     #[serde(skip)]
     pub blob: Option<BlobRef>,
@@ -247,6 +269,9 @@ pub struct Share {
     pub expires: Timestamp,
     /// Reverse path, empty for `<>`.
     pub sender: String,
+    /// Subject, for show.
+    #[serde(default)]
+    pub subject: String,
     /// Who is charged: user.
     pub owner: String,
     /// Who is charged: domain.
@@ -259,6 +284,9 @@ pub struct Share {
     pub revoked: Option<Timestamp>,
     /// What else is asked for.
     pub access: Access,
+    /// So many downloads of each file by each link; `None`: any number.
+    #[serde(default)]
+    pub cap: Option<u32>,
     /// Argon2id PHC string; asked for before anything is shown.
     #[serde(skip)]
     pub password: Option<String>,
@@ -309,17 +337,53 @@ pub struct Landing {
     pub share: Share,
     /// Downloads counted on this link, all files.
     pub downloads: u64,
+    /// The same by file: (position, count); those without any are left out.
+    pub fetched: Vec<(u32, u64)>,
 }
 
-/// A change of a share. All but the last two are written to the audit log in the same transaction.
+/// What a link shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The files.
+    Open,
+    /// That they were taken back.
+    Revoked,
+    /// That the time is up, and how to ask for more.
+    Expired,
+    /// As much as a link that never was.
+    Gone,
+}
+
+impl Landing {
+    /// What the link shows now: files until they expire, then for `grace` that they were there.
+    pub fn standing(&self, now: Timestamp, grace: Duration) -> Standing {
+        let revoked =
+            self.share.revoked.is_some() || self.share.links.iter().any(|link| link.revoked.is_some());
+        match self.share.expires {
+            expires if now >= expires + grace => Standing::Gone,
+            _ if revoked => Standing::Revoked,
+            expires if now >= expires => Standing::Expired,
+            _ => Standing::Open,
+        }
+    }
+
+    /// How often this link may yet fetch a file; `None`: as often as it likes.
+    pub fn left(&self, position: u32) -> Option<u64> {
+        let fetched = self.fetched.iter().find(|(at, _)| *at == position).map_or(0, |(_, count)| *count);
+        self.share.cap.map(|cap| u64::from(cap).saturating_sub(fetched))
+    }
+}
+
+/// A change of a share. All but the last three are written to the audit log in the same transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ShareChange {
-    /// A download of a file is counted.
+    /// A download of these files is counted: all or none. Refused with [`StoreFault::Missing`] if the cap leaves none of
+    /// one of them.
     Downloaded {
         /// The link.
         link: TokenHash,
-        /// The file.
-        position: u32,
+        /// The files, by position, each once.
+        files: Vec<u32>,
     },
     /// All links of a message lead nowhere from now on, or one of them, by its id.
     Revoke {
@@ -364,6 +428,13 @@ pub enum ShareChange {
     /// A recipient asked for more time.
     Asked {
         /// The link.
+        link: TokenHash,
+    },
+    /// The sender gets a link to the page where he extends the links and takes them back; those he has stay good.
+    SenderLink {
+        /// The message.
+        message: MessageId,
+        /// Of a fresh token.
         link: TokenHash,
     },
 }
@@ -435,6 +506,8 @@ pub struct Usage {
 pub trait AttachmentStore: Send + Sync {
     /// Where a token leads; whatever its state.
     fn landing(&self, link: TokenHash) -> BoxFuture<'_, Result<Option<Landing>, StoreFault>>;
+    /// The share that a sender's link leads to, with its files and links; whatever its state.
+    fn sender_share(&self, link: TokenHash) -> BoxFuture<'_, Result<Option<Share>, StoreFault>>;
     /// Shares with their files and links, oldest first.
     fn shares(&self, filter: ShareFilter) -> BoxFuture<'_, Result<Vec<Share>, StoreFault>>;
     /// Changes a share. `who` is for the audit log. `Ok` only when durable.
@@ -452,6 +525,10 @@ pub trait AttachmentStore: Send + Sync {
     fn forget_blobs(&self, names: Vec<String>) -> BoxFuture<'_, Result<(), StoreFault>>;
     /// Those of these names that have no row: nobody knows them.
     fn unknown_blobs(&self, names: Vec<String>) -> BoxFuture<'_, Result<Vec<String>, StoreFault>>;
+    /// Blobs that wait for a scanner, at most `limit`, oldest first.
+    fn unchecked_blobs(&self, limit: usize) -> BoxFuture<'_, Result<Vec<BlobRef>, StoreFault>>;
+    /// What the scanner says of a blob; fine if it has gone. `Ok` only when durable.
+    fn set_check(&self, blob: String, check: Check) -> BoxFuture<'_, Result<(), StoreFault>>;
     /// Lines of the audit log behind this number, at most `limit`.
     fn audit(&self, after: i64, limit: usize) -> BoxFuture<'_, Result<Vec<AuditRow>, StoreFault>>;
 }

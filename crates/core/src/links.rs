@@ -74,6 +74,11 @@ impl FromStr for Token {
 }
 
 impl Token {
+    /// From chance.
+    pub fn new(octets: [u8; OCTETS]) -> Token {
+        Token(octets)
+    }
+
     /// What is kept of it.
     pub fn hash(&self) -> TokenHash {
         TokenHash(Sha256::digest(self.0).into())

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use vouchsafe_config::Settings;
-use vouchsafe_core::attachments::BlobStore;
+use vouchsafe_core::attachments::{AttachmentStore, BlobStore};
 use vouchsafe_core::guard::Guard;
 use vouchsafe_core::ports::{
     Clock, GuardStore, History, HistoryEvent, MailStore, SettingsStore, VerdictStore,
@@ -39,6 +39,8 @@ pub struct Stores {
     pub verdicts: Arc<dyn VerdictStore>,
     /// Counters of the guard.
     pub guard: Arc<dyn GuardStore>,
+    /// Shares, links, the audit log of detached files.
+    pub attachments: Arc<dyn AttachmentStore>,
     /// Detached files; without them nothing is detached.
     pub blobs: Option<Arc<dyn BlobStore>>,
 }
@@ -47,14 +49,15 @@ impl Stores {
     /// All of them in one.
     pub fn of<S>(store: Arc<S>) -> Stores
     where
-        S: MailStore + SettingsStore + History + VerdictStore + GuardStore + 'static,
+        S: MailStore + SettingsStore + History + VerdictStore + GuardStore + AttachmentStore + 'static,
     {
         Stores {
             mail: store.clone(),
             settings: store.clone(),
             history: store.clone(),
             verdicts: store.clone(),
-            guard: store,
+            guard: store.clone(),
+            attachments: store,
             blobs: None,
         }
     }

@@ -38,7 +38,7 @@ impl Ready {
     ) -> Result<Ready, StoreFault> {
         let linked = detachment.linked(envelope);
         let sharing = detachment.sharing(envelope);
-        let Detachment { parts, forms, links } = detachment;
+        let Detachment { subject, parts, check, forms, links } = detachment;
         if let Some((route, _)) = forms.iter().find(|(_, recipe)| recipe.content_end() > content) {
             return Err(StoreFault::Broken(format!("the form for {route} is longer than the message")));
         }
@@ -66,6 +66,7 @@ impl Ready {
                 size: part.blob.len,
                 sha256: hex(&part.blob.sha256),
                 downloads: 0,
+                check,
                 blob: Some(part.blob.reference()),
             });
             blobs.push(part.blob);
@@ -76,12 +77,14 @@ impl Ready {
             created: now,
             expires: now + links.expire,
             sender: envelope.mail.reverse_path.as_str().to_owned(),
+            subject,
             owner,
             domain,
             known_sender: envelope.origin.known_sender,
             hold: false,
             revoked: None,
             access: links.access,
+            cap: links.downloads,
             password: None,
             reminded: false,
             receipted: false,
@@ -152,8 +155,9 @@ impl Line {
 /// The line that a change of a share leaves; none for what only says who was told.
 pub fn line(change: &ShareChange, message: MessageId) -> Option<Line> {
     let (what, detail) = match change {
-        ShareChange::Downloaded { link, position } => {
-            ("fetch", format!("file {position}, link {}", link.id()))
+        ShareChange::Downloaded { link, files } => {
+            let files: Vec<String> = files.iter().map(u32::to_string).collect();
+            ("fetch", format!("files {}, link {}", files.join(" "), link.id()))
         }
         ShareChange::Revoke { link: Some(link), .. } => ("revoke", format!("link {link}")),
         ShareChange::Revoke { link: None, .. } => ("revoke", "all links".to_owned()),
@@ -163,9 +167,14 @@ pub fn line(change: &ShareChange, message: MessageId) -> Option<Line> {
         ShareChange::Erase { .. } => ("erase", String::new()),
         ShareChange::Password { hash: Some(_), .. } => ("password", "set".to_owned()),
         ShareChange::Password { hash: None, .. } => ("password", "removed".to_owned()),
-        ShareChange::Told { .. } | ShareChange::Asked { .. } => return None,
+        ShareChange::Told { .. } | ShareChange::Asked { .. } | ShareChange::SenderLink { .. } => return None,
     };
     Some(Line { what, message, detail })
+}
+
+/// The refusal of a download past the cap.
+pub fn used_up(link: TokenHash) -> StoreFault {
+    StoreFault::Missing(format!("downloads left for link {}", link.id()))
 }
 
 /// Whether the filter names a share with its links.

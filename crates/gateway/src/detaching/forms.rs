@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use vouchsafe_config::{Attachments, Inbound};
-use vouchsafe_core::attachments::{Access, Detached, Detachment, LinkRules};
+use vouchsafe_core::attachments::{Access, Check, Detached, Detachment, LinkRules};
 use vouchsafe_core::detach::{Direction, direction};
 use vouchsafe_core::envelope::{Envelope, RouteKey};
 use vouchsafe_core::links::{LinkSecret, TOKEN_LEN};
@@ -89,6 +89,8 @@ pub(crate) async fn make(
         position,
     });
     let detached = Detachment {
+        subject: String::new(),
+        check: Check::Clear,
         parts: parts.collect(),
         forms,
         links: LinkRules {
@@ -96,6 +98,7 @@ pub(crate) async fn make(
             blind,
             expire: settings.expire,
             access: Access::Link,
+            downloads: None,
             secret: LinkSecret::new(rand::random()),
         },
     };

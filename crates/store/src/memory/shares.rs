@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use vouchsafe_core::attachments::{
-    AttachmentStore, AuditRow, BlobRef, Landing, Share, ShareChange, ShareFilter, Telling, UploadLog, Usage,
+    AttachmentStore, AuditRow, BlobRef, Check, Landing, Share, ShareChange, ShareFilter, Telling, UploadLog,
+    Usage,
 };
 use vouchsafe_core::links::TokenHash;
 use vouchsafe_core::ports::{BoxFuture, StoreFault};
@@ -11,13 +12,15 @@ use vouchsafe_core::{MessageId, Timestamp};
 
 use super::{MemoryStore, ready};
 use crate::limit_of;
-use crate::shares::{Line, Ready, line, matches};
+use crate::shares::{Line, Ready, line, matches, used_up};
 
 /// What a store knows of detached files.
 #[derive(Default)]
 pub struct Shares {
     shares: BTreeMap<MessageId, Share>,
     links: HashMap<TokenHash, MessageId>,
+    sender_links: HashMap<TokenHash, MessageId>,
+    fetched: BTreeMap<([u8; 32], u32), u64>,
     blobs: BTreeMap<String, Blob>,
     audit: Vec<AuditRow>,
     uploads: BTreeMap<String, String>,
@@ -27,6 +30,7 @@ struct Blob {
     sha256: [u8; 32],
     reference: BlobRef,
     doomed: bool,
+    check: Check,
 }
 
 impl Shares {
@@ -39,7 +43,8 @@ impl Shares {
             let there = self.blobs.values().find(equal).map(|blob| blob.reference.clone());
             if there.as_ref().is_none_or(|there| there.name != fresh.name) {
                 let (sha256, reference, doomed) = (fresh.sha256, fresh.reference(), there.is_some());
-                self.blobs.insert(fresh.name.clone(), Blob { sha256, reference, doomed });
+                let blob = Blob { sha256, reference, doomed, check: file.check };
+                self.blobs.insert(fresh.name.clone(), blob);
             }
             file.blob = Some(there.unwrap_or_else(|| fresh.reference()));
         }
@@ -67,16 +72,30 @@ impl Shares {
             | ShareChange::Hold { message, .. }
             | ShareChange::Erase { message }
             | ShareChange::Password { message, .. }
-            | ShareChange::Told { message, .. } => *message,
+            | ShareChange::Told { message, .. }
+            | ShareChange::SenderLink { message, .. } => *message,
         };
         let missing = || StoreFault::Missing(format!("detached files of message {message}"));
         let share = self.shares.get_mut(&message).ok_or_else(missing)?;
         match change {
-            ShareChange::Downloaded { link, position } => {
-                let file = share.files.iter_mut().find(|file| file.position == *position);
-                file.ok_or_else(missing)?.downloads += 1;
+            ShareChange::Downloaded { link, files } => {
+                for position in files {
+                    let fetched = self.fetched.get(&(link.0, *position)).copied().unwrap_or(0);
+                    if !share.files.iter().any(|file| file.position == *position) {
+                        return Err(missing());
+                    }
+                    if share.cap.is_some_and(|cap| fetched >= u64::from(cap)) {
+                        return Err(used_up(*link));
+                    }
+                }
+                for position in files {
+                    *self.fetched.entry((link.0, *position)).or_default() += 1;
+                }
+                share.files.iter_mut().filter(|file| files.contains(&file.position)).for_each(|file| {
+                    file.downloads += 1;
+                });
                 for row in share.links.iter_mut().filter(|row| row.id == link.id()) {
-                    row.downloads += 1;
+                    row.downloads += files.len() as u64;
                     row.last_download = Some(now);
                 }
             }
@@ -97,6 +116,9 @@ impl Shares {
             ShareChange::Told { what: Telling::Receipt, .. } => share.receipted = true,
             ShareChange::Told { what: Telling::MoreTime, .. } => share.asked = false,
             ShareChange::Asked { .. } => share.asked = true,
+            ShareChange::SenderLink { link, .. } => {
+                self.sender_links.insert(*link, message);
+            }
             ShareChange::Erase { .. } if share.hold => return Err(missing()),
             ShareChange::Erase { .. } => self.erase(message),
         }
@@ -108,7 +130,10 @@ impl Shares {
 
     fn erase(&mut self, message: MessageId) {
         self.shares.remove(&message);
-        self.links.retain(|_, of| *of != message);
+        let gone = self.links.extract_if(|_, of| *of == message).map(|(link, _)| link.0);
+        let gone: Vec<[u8; 32]> = gone.collect();
+        self.fetched.retain(|(link, _), _| !gone.contains(link));
+        self.sender_links.retain(|_, of| *of != message);
         let named = |name: &str| {
             let mut files = self.shares.values().flat_map(|share| &share.files);
             files.any(|file| file.blob.as_ref().is_some_and(|blob| blob.name == name))
@@ -122,23 +147,43 @@ impl Shares {
     }
 }
 
+impl Shares {
+    /// A share as it is looked up: what a scanner says belongs to the blobs.
+    fn shown(&self, message: &MessageId) -> Option<Share> {
+        let mut share = self.shares.get(message)?.clone();
+        for file in &mut share.files {
+            let blob = file.blob.as_ref().and_then(|blob| self.blobs.get(&blob.name));
+            file.check = blob.map_or(Check::Found, |blob| blob.check);
+        }
+        Some(share)
+    }
+}
+
 impl AttachmentStore for MemoryStore {
     fn landing(&self, link: TokenHash) -> BoxFuture<'_, Result<Option<Landing>, StoreFault>> {
         let state = self.lock();
         let shares = &state.shares;
-        let found = shares.links.get(&link).and_then(|message| shares.shares.get(message)).map(|share| {
-            let mut share = share.clone();
+        let found = shares.links.get(&link).and_then(|message| shares.shown(message)).map(|mut share| {
             share.links.retain(|row| row.id == link.id());
             let downloads = share.links.iter().map(|row| row.downloads).sum();
-            Landing { share, downloads }
+            let fetched = shares.fetched.range((link.0, 0)..=(link.0, u32::MAX));
+            let fetched = fetched.map(|((_, position), count)| (*position, *count)).collect();
+            Landing { share, downloads, fetched }
         });
         ready(Ok(found))
+    }
+
+    fn sender_share(&self, link: TokenHash) -> BoxFuture<'_, Result<Option<Share>, StoreFault>> {
+        let state = self.lock();
+        let shares = &state.shares;
+        ready(Ok(shares.sender_links.get(&link).and_then(|message| shares.shown(message))))
     }
 
     fn shares(&self, filter: ShareFilter) -> BoxFuture<'_, Result<Vec<Share>, StoreFault>> {
         let state = self.lock();
         let found = state.shares.shares.values().filter(|share| matches(&filter, share));
-        ready(Ok(found.take(limit_of(filter.limit)).cloned().collect()))
+        let found = found.take(limit_of(filter.limit));
+        ready(Ok(found.filter_map(|share| state.shares.shown(&share.message)).collect()))
     }
 
     fn change(
@@ -178,6 +223,20 @@ impl AttachmentStore for MemoryStore {
     fn unknown_blobs(&self, names: Vec<String>) -> BoxFuture<'_, Result<Vec<String>, StoreFault>> {
         let state = self.lock();
         ready(Ok(names.into_iter().filter(|name| !state.shares.blobs.contains_key(name)).collect()))
+    }
+
+    fn unchecked_blobs(&self, limit: usize) -> BoxFuture<'_, Result<Vec<BlobRef>, StoreFault>> {
+        let state = self.lock();
+        let waiting = |blob: &&Blob| blob.check == Check::Waiting && !blob.doomed;
+        let blobs = state.shares.blobs.values().filter(waiting).take(limit);
+        ready(Ok(blobs.map(|blob| blob.reference.clone()).collect()))
+    }
+
+    fn set_check(&self, blob: String, check: Check) -> BoxFuture<'_, Result<(), StoreFault>> {
+        if let Some(blob) = self.lock().shares.blobs.get_mut(&blob) {
+            blob.check = check;
+        }
+        ready(Ok(()))
     }
 
     fn audit(&self, after: i64, limit: usize) -> BoxFuture<'_, Result<Vec<AuditRow>, StoreFault>> {

@@ -33,7 +33,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 use vouchsafe_core::attachments::{
-    AttachmentStore, AuditRow, Landing, Share, ShareChange, ShareFilter, UploadLog, Usage,
+    AttachmentStore, AuditRow, BlobRef, Check, Landing, Share, ShareChange, ShareFilter, UploadLog, Usage,
 };
 use vouchsafe_core::links::TokenHash;
 use vouchsafe_core::ports::{
@@ -393,6 +393,10 @@ impl AttachmentStore for SqliteStore {
         self.ask(|answer| Question::Landing(link, answer))
     }
 
+    fn sender_share(&self, link: TokenHash) -> BoxFuture<'_, Result<Option<Share>, StoreFault>> {
+        self.ask(|answer| Question::SenderShare(link, answer))
+    }
+
     fn shares(&self, filter: ShareFilter) -> BoxFuture<'_, Result<Vec<Share>, StoreFault>> {
         self.ask(|answer| Question::Shares(filter, answer))
     }
@@ -420,6 +424,14 @@ impl AttachmentStore for SqliteStore {
 
     fn unknown_blobs(&self, names: Vec<String>) -> BoxFuture<'_, Result<Vec<String>, StoreFault>> {
         self.ask(|answer| Question::Unknown(names, answer))
+    }
+
+    fn unchecked_blobs(&self, limit: usize) -> BoxFuture<'_, Result<Vec<BlobRef>, StoreFault>> {
+        self.ask(|answer| Question::Unchecked(limit, answer))
+    }
+
+    fn set_check(&self, blob: String, check: Check) -> BoxFuture<'_, Result<(), StoreFault>> {
+        self.request(|answer| Request::Set(Setting::Check(blob, check), answer))
     }
 
     fn audit(&self, after: i64, limit: usize) -> BoxFuture<'_, Result<Vec<AuditRow>, StoreFault>> {

@@ -7,7 +7,7 @@ use std::sync::mpsc::Receiver;
 
 use rusqlite::{Connection, Row, params};
 use vouchsafe_core::Timestamp;
-use vouchsafe_core::attachments::{AuditRow, Landing, Share, ShareFilter, Usage};
+use vouchsafe_core::attachments::{AuditRow, BlobRef, Landing, Share, ShareFilter, Usage};
 use vouchsafe_core::links::TokenHash;
 use vouchsafe_core::ports::{HistoryEvent, KeptCounter, KeptVerdict, QueueFilter, QueueRow, User};
 
@@ -38,12 +38,16 @@ pub enum Question {
     Counters(Answer<Vec<KeptCounter>>),
     /// Where a token leads.
     Landing(TokenHash, Answer<Option<Landing>>),
+    /// The share that a sender's link leads to.
+    SenderShare(TokenHash, Answer<Option<Share>>),
     /// Shares.
     Shares(ShareFilter, Answer<Vec<Share>>),
     /// What is charged to a user and a domain.
     Usage(String, String, Answer<Usage>),
     /// Blobs that no share names, at most so many.
     Doomed(usize, Answer<Vec<String>>),
+    /// Blobs that wait for a scanner, at most so many.
+    Unchecked(usize, Answer<Vec<BlobRef>>),
     /// Those of these blobs that have no row.
     Unknown(Vec<String>, Answer<Vec<String>>),
     /// Lines of the audit log behind a number, at most so many.
@@ -86,9 +90,11 @@ pub fn run(queue: &Connection, history: &Connection, questions: &Receiver<Questi
                 let _ = answer.send(verdicts::counters(queue).map_err(|error| tables::fault_of(&error)));
             }
             Question::Landing(token, answer) => give(answer, shares::landing(queue, token)),
+            Question::SenderShare(token, answer) => give(answer, shares::sender_share(queue, token)),
             Question::Shares(filter, answer) => give(answer, shares::shares(queue, &filter)),
             Question::Usage(owner, domain, answer) => give(answer, shares::usage(queue, &owner, &domain)),
             Question::Doomed(limit, answer) => give(answer, shares::doomed(queue, limit)),
+            Question::Unchecked(limit, answer) => give(answer, shares::unchecked(queue, limit)),
             Question::Unknown(names, answer) => give(answer, shares::unknown(queue, names)),
             Question::Audit(after, limit, answer) => give(answer, shares::audit(queue, after, limit)),
             Question::Uploads(answer) => give(answer, shares::uploads(queue)),

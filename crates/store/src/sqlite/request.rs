@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use vouchsafe_core::attachments::ShareChange;
+use vouchsafe_core::attachments::{Check, ShareChange};
 use vouchsafe_core::ports::{KeptCounter, QueueAction, QueueFilter, RecipientOutcome, StoreFault, User};
 use vouchsafe_core::{MessageId, RouteKey, Timestamp};
 
@@ -97,6 +97,8 @@ pub enum Setting {
     SaveCounters(Vec<KeptCounter>, Timestamp),
     /// Change a share; by whom, when.
     Share(ShareChange, String, Timestamp),
+    /// What a scanner says of a blob.
+    Check(String, Check),
     /// Doomed blobs that are deleted.
     ForgetBlobs(Vec<String>),
     /// An upload begins, with its id, or ends.

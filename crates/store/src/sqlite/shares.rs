@@ -7,8 +7,8 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use vouchsafe_core::attachments::{
-    Access, AuditRow, BlobRef, Landing, LinkRow, Share, ShareChange, ShareFilter, SharedFile, Telling, Usage,
-    hex,
+    Access, AuditRow, BlobRef, Check, Landing, LinkRow, Share, ShareChange, ShareFilter, SharedFile, Telling,
+    Usage, hex,
 };
 use vouchsafe_core::links::TokenHash;
 use vouchsafe_core::ports::StoreFault;
@@ -16,14 +16,16 @@ use vouchsafe_core::{MessageId, Timestamp};
 
 use super::row;
 use super::tables::{Failure, message_id};
-use crate::shares::{Line, Ready, line, matches};
+use crate::shares::{Line, Ready, line, matches, used_up};
 
 /// Rows looked at together when all shares are gone through.
 const PAGE: usize = 256;
 
 /// Writes what a message's acceptance brings. An equal blob that is there takes the place of a fresh one.
 pub fn insert(connection: &Connection, ready: &Ready) -> Result<(), Failure> {
-    let Share { message, created, expires, sender, owner, domain, known_sender, access, .. } = &ready.share;
+    let Share {
+        message, created, expires, sender, owner, domain, known_sender, access, subject, cap, ..
+    } = &ready.share;
     let id = message.0.as_bytes().as_slice();
     connection
         .prepare_cached("UPDATE message SET link_key = ?2, sharing = ?3 WHERE id = ?1")?
@@ -36,8 +38,8 @@ pub fn insert(connection: &Connection, ready: &Ready) -> Result<(), Failure> {
     connection
         .prepare_cached(
             "INSERT INTO share (message, created, expires, sender, owner, domain, size, known, hold, access, reminded,
-                                receipted, asked)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, 0, 0, 0)",
+                                receipted, asked, subject, cap)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, 0, 0, 0, ?10, ?11)",
         )?
         .execute(params![
             id,
@@ -48,10 +50,12 @@ pub fn insert(connection: &Connection, ready: &Ready) -> Result<(), Failure> {
             domain,
             ready.share.size() as i64,
             known_sender,
-            access_word(*access)
+            access_word(*access),
+            subject,
+            cap
         ])?;
     for (file, blob) in ready.share.files.iter().zip(&ready.blobs) {
-        let name = adopt(connection, blob, *created)?;
+        let name = adopt(connection, blob, file.check, *created)?;
         connection
             .prepare_cached(
                 "INSERT INTO attachment (message, position, blob, file_name, media_type, downloads)
@@ -73,6 +77,7 @@ pub fn insert(connection: &Connection, ready: &Ready) -> Result<(), Failure> {
 fn adopt(
     connection: &Connection,
     fresh: &vouchsafe_core::attachments::SealedBlob,
+    check: Check,
     now: Timestamp,
 ) -> Result<String, Failure> {
     let there: Option<String> = connection
@@ -82,7 +87,8 @@ fn adopt(
     if there.as_ref() != Some(&fresh.name) {
         connection
             .prepare_cached(
-                "INSERT INTO blob (name, sha256, size, key, doomed, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO blob (name, sha256, size, key, doomed, created, checked)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?
             .execute(params![
                 fresh.name,
@@ -90,7 +96,8 @@ fn adopt(
                 fresh.len as i64,
                 fresh.key,
                 there.is_some(),
-                now.0
+                now.0,
+                check_word(check)
             ])?;
     }
     Ok(there.unwrap_or_else(|| fresh.name.clone()))
@@ -116,7 +123,8 @@ pub fn change(
         | ShareChange::Hold { message, .. }
         | ShareChange::Erase { message }
         | ShareChange::Password { message, .. }
-        | ShareChange::Told { message, .. } => *message,
+        | ShareChange::Told { message, .. }
+        | ShareChange::SenderLink { message, .. } => *message,
     };
     let id = message.0.as_bytes().as_slice();
     let share = |sql: &str, value: Option<i64>| -> Result<usize, rusqlite::Error> {
@@ -126,18 +134,7 @@ pub fn change(
         }
     };
     let changed = match change {
-        ShareChange::Downloaded { link, position } => {
-            let file = share(
-                "UPDATE attachment SET downloads = downloads + 1 WHERE message = ?1 AND position = ?2",
-                Some(i64::from(*position)),
-            )?;
-            if file > 0 {
-                connection
-                    .prepare_cached("UPDATE link SET downloads = downloads + 1, last = ?2 WHERE token = ?1")?
-                    .execute(params![link.0.as_slice(), now.0])?;
-            }
-            file
-        }
+        ShareChange::Downloaded { link, files } => fetch(connection, message, *link, files, now)?,
         ShareChange::Revoke { link: Some(link), .. } => {
             let found = tokens(connection, message)?.into_iter().find(|token| token.id() == *link);
             let token = found.ok_or_else(|| missing(&format!("link {link} of message {message}")))?;
@@ -168,6 +165,12 @@ pub fn change(
             share("UPDATE share SET asked = 0 WHERE message = ?1", None)?
         }
         ShareChange::Asked { .. } => share("UPDATE share SET asked = 1 WHERE message = ?1", None)?,
+        ShareChange::SenderLink { link, .. } => connection
+            .prepare_cached(
+                "INSERT INTO sender_link (token, message, created)
+                 SELECT ?1, message, ?3 FROM share WHERE message = ?2",
+            )?
+            .execute(params![link.0.as_slice(), id, now.0])?,
         ShareChange::Erase { .. } => erase(connection, message)?,
     };
     if changed == 0 {
@@ -177,6 +180,46 @@ pub fn change(
         Some(line) => write_down(connection, line, who, now),
         None => Ok(()),
     }
+}
+
+/// Counts a download of these files, or nothing.
+fn fetch(
+    connection: &Connection,
+    message: MessageId,
+    link: TokenHash,
+    files: &[u32],
+    now: Timestamp,
+) -> Result<usize, Failure> {
+    let (id, token) = (message.0.as_bytes().as_slice(), link.0.as_slice());
+    let mut left = connection.prepare_cached(
+        "SELECT s.cap IS NULL OR coalesce(f.downloads, 0) < s.cap
+         FROM attachment a JOIN share s ON s.message = a.message
+         LEFT JOIN fetched f ON f.token = ?3 AND f.position = a.position
+         WHERE a.message = ?1 AND a.position = ?2",
+    )?;
+    for position in files {
+        match left.query_row(params![id, position, token], |row| row.get(0)).optional()? {
+            Some(true) => {}
+            Some(false) => return Err(Failure::Request(used_up(link))),
+            None => return Ok(0),
+        }
+    }
+    for position in files {
+        connection
+            .prepare_cached(
+                "UPDATE attachment SET downloads = downloads + 1 WHERE message = ?1 AND position = ?2",
+            )?
+            .execute(params![id, position])?;
+        connection
+            .prepare_cached(
+                "INSERT INTO fetched (token, position, downloads) VALUES (?1, ?2, 1)
+                 ON CONFLICT DO UPDATE SET downloads = downloads + 1",
+            )?
+            .execute(params![token, position])?;
+    }
+    let count = files.len() as i64;
+    let sql = "UPDATE link SET downloads = downloads + ?2, last = ?3 WHERE token = ?1";
+    Ok(connection.prepare_cached(sql)?.execute(params![token, count, now.0])?)
 }
 
 /// Takes a share away; blobs that only it named are doomed. Nothing is done while there is a hold.
@@ -199,7 +242,14 @@ fn erase(connection: &Connection, message: MessageId) -> Result<usize, Failure> 
             )?
             .execute([blob])?;
     }
-    connection.prepare_cached("DELETE FROM link WHERE message = ?1")?.execute([id])?;
+    let rest = [
+        "DELETE FROM fetched WHERE token IN (SELECT token FROM link WHERE message = ?1)",
+        "DELETE FROM link WHERE message = ?1",
+        "DELETE FROM sender_link WHERE message = ?1",
+    ];
+    for sql in rest {
+        connection.prepare_cached(sql)?.execute([id])?;
+    }
     Ok(gone)
 }
 
@@ -267,7 +317,24 @@ pub fn landing(connection: &Connection, token: TokenHash) -> rusqlite::Result<Op
     share.files = files(connection, message)?;
     let downloads = link.downloads;
     share.links = vec![link];
-    Ok(Some(Landing { share, downloads }))
+    let fetched = connection
+        .prepare_cached("SELECT position, downloads FROM fetched WHERE token = ?1 ORDER BY position")?
+        .query_map([token.0.as_slice()], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Some(Landing { share, downloads, fetched }))
+}
+
+/// The share that a sender's link leads to.
+pub fn sender_share(connection: &Connection, token: TokenHash) -> rusqlite::Result<Option<Share>> {
+    let message = connection
+        .prepare_cached("SELECT message FROM sender_link WHERE token = ?1")?
+        .query_row([token.0.as_slice()], |row| message_id(row, 0))
+        .optional()?;
+    let Some(message) = message else { return Ok(None) };
+    let Some(mut share) = share(connection, message)? else { return Ok(None) };
+    share.files = files(connection, message)?;
+    share.links = links(connection, message)?;
+    Ok(Some(share))
 }
 
 /// Shares that the filter names, oldest first.
@@ -293,7 +360,7 @@ pub fn shares(connection: &Connection, filter: &ShareFilter) -> rusqlite::Result
 
 const SHARE: &str =
     "SELECT message, created, expires, sender, owner, domain, known, hold, revoked, access, password,
-                            reminded, receipted, asked FROM share";
+                            reminded, receipted, asked, subject, cap FROM share";
 
 /// Ids sort by time of arrival.
 fn page(connection: &Connection, filter: &ShareFilter, after: &[u8]) -> rusqlite::Result<Vec<Share>> {
@@ -326,6 +393,8 @@ fn read_share(row: &Row<'_>) -> rusqlite::Result<Share> {
         reminded: row.get(11)?,
         receipted: row.get(12)?,
         asked: row.get(13)?,
+        subject: row.get(14)?,
+        cap: row.get(15)?,
         files: Vec::new(),
         links: Vec::new(),
     })
@@ -338,9 +407,26 @@ fn access_word(access: Access) -> &'static str {
     }
 }
 
+fn check_word(check: Check) -> &'static str {
+    match check {
+        Check::Clear => "clear",
+        Check::Waiting => "waiting",
+        Check::Found => "found",
+    }
+}
+
+/// What is not understood is not given out.
+fn read_check(word: &str) -> Check {
+    match word {
+        "clear" => Check::Clear,
+        "waiting" => Check::Waiting,
+        _ => Check::Found,
+    }
+}
+
 fn files(connection: &Connection, message: MessageId) -> rusqlite::Result<Vec<SharedFile>> {
     let mut statement = connection.prepare_cached(
-        "SELECT a.position, a.file_name, a.media_type, a.downloads, b.name, b.size, b.sha256, b.key
+        "SELECT a.position, a.file_name, a.media_type, a.downloads, b.name, b.size, b.sha256, b.key, b.checked
          FROM attachment a JOIN blob b ON b.name = a.blob WHERE a.message = ?1 ORDER BY a.position",
     )?;
     let rows = statement.query_map([message.0.as_bytes().as_slice()], |row| {
@@ -352,6 +438,7 @@ fn files(connection: &Connection, message: MessageId) -> rusqlite::Result<Vec<Sh
             size: len,
             sha256: hex(row.get_ref(6)?.as_blob()?),
             downloads: row.get::<_, i64>(3)? as u64,
+            check: read_check(row.get_ref(8)?.as_str()?),
             blob: Some(BlobRef { name: row.get(4)?, len, key: row.get(7)? }),
         })
     })?;
@@ -403,6 +490,26 @@ pub fn usage(connection: &Connection, owner: &str, domain: &str) -> rusqlite::Re
 pub fn doomed(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<String>> {
     let mut statement = connection.prepare_cached("SELECT name FROM blob WHERE doomed = 1 LIMIT ?1")?;
     statement.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| row.get(0))?.collect()
+}
+
+/// Blobs that wait for a scanner.
+pub fn unchecked(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<BlobRef>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT name, size, key FROM blob WHERE checked = 'waiting' AND doomed = 0 ORDER BY created LIMIT ?1",
+    )?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = statement.query_map([limit], |row| {
+        Ok(BlobRef { name: row.get(0)?, len: row.get::<_, i64>(1)? as u64, key: row.get(2)? })
+    })?;
+    rows.collect()
+}
+
+/// What the scanner says of a blob.
+pub fn set_check(connection: &Connection, blob: &str, check: Check) -> Result<(), Failure> {
+    connection
+        .prepare_cached("UPDATE blob SET checked = ?2 WHERE name = ?1")?
+        .execute(params![blob, check_word(check)])?;
+    Ok(())
 }
 
 /// Names without a row.

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use vouchsafe_core::attachments::{
-    Access, AttachmentStore, BlobStore, Detached, Detachment, LinkRules, ShareChange, ShareFilter,
+    Access, AttachmentStore, BlobStore, Check, Detached, Detachment, LinkRules, ShareChange, ShareFilter,
+    Standing,
 };
-use vouchsafe_core::links::LinkSecret;
+use vouchsafe_core::links::{LinkSecret, Token};
 use vouchsafe_core::ports::{Accepted, MailStore, StoreFault};
 use vouchsafe_core::recipe::{Piece, Recipe, SlotCoding};
-use vouchsafe_core::{RecipientState, RouteKey};
+use vouchsafe_core::{RecipientState, RouteKey, Timestamp};
 use vouchsafe_store::blobs::Blobs;
 use vouchsafe_store::disk::SimDisk;
 use vouchsafe_store::memory::MemoryStore;
@@ -51,6 +52,9 @@ suite! {
     a_dropped_blob_leaves_nothing,
     who_holds_a_blob_keeps_it_from_being_listed,
     links_lead_to_the_files,
+    a_cap_holds_for_each_file_and_link,
+    what_a_scanner_says_belongs_to_the_content,
+    a_sender_has_links_of_his_own,
     equal_content_is_kept_once,
     a_form_stays_with_its_route_until_the_message_leaves,
     a_hold_forbids_erasing_and_every_change_is_written_down,
@@ -70,6 +74,8 @@ pub async fn detached(blobs: &dyn BlobStore, number: u128, file: &Bytes) -> Resu
     let recipe = Recipe::new(vec![Piece::Body { from: 0, to: 10 }, Piece::Slot(SlotCoding::Plain)]).unwrap();
     let mut message = small(number, &["a@one.example", "b@far.test", "c@one.example"]);
     message.detached = Some(Detachment {
+        subject: "The plan".to_owned(),
+        check: Check::Clear,
         parts: vec![Detached {
             blob,
             file_name: "plan.pdf".to_owned(),
@@ -82,6 +88,7 @@ pub async fn detached(blobs: &dyn BlobStore, number: u128, file: &Bytes) -> Resu
             blind: Vec::new(),
             expire: Duration::from_secs(86_400),
             access: Access::Link,
+            downloads: Some(2),
             secret: secret(number),
         },
     });
@@ -177,7 +184,7 @@ async fn links_lead_to_the_files(given: Given) {
     let token = secret(1).token(2).hash();
     given
         .store
-        .change(ShareChange::Downloaded { link: token, position: 0 }, "192.0.2.1".to_owned(), NOW)
+        .change(ShareChange::Downloaded { link: token, files: vec![0] }, "192.0.2.1".to_owned(), NOW)
         .await
         .unwrap();
     let landing = given.store.landing(token).await.unwrap().unwrap();
@@ -189,6 +196,83 @@ async fn links_lead_to_the_files(given: Given) {
     assert_eq!(given.store.shares(by("one.example")).await.unwrap().len(), 0);
     let usage = given.store.usage("alice".to_owned(), "from.test".to_owned()).await.unwrap();
     assert_eq!((usage.user, usage.domain), (300_000, 300_000));
+}
+
+async fn a_cap_holds_for_each_file_and_link(given: Given) {
+    let mut message = detached(&*given.blobs, 1, &octets(id(1), 100)).await.unwrap();
+    let parts = &mut message.detached.as_mut().unwrap().parts;
+    parts.push(Detached { position: 1, ..parts[0].clone() });
+    given.store.accept(message).await.unwrap();
+    let (one, other) = (secret(1).token(0).hash(), secret(1).token(2).hash());
+    let fetch = async |link, files: &[u32]| {
+        let change = ShareChange::Downloaded { link, files: files.to_vec() };
+        given.store.change(change, "192.0.2.1".to_owned(), NOW).await
+    };
+    fetch(one, &[0]).await.unwrap();
+    fetch(one, &[0, 1]).await.unwrap();
+    // The second file would still be had; both together are not, and nothing is counted.
+    assert!(matches!(fetch(one, &[1, 0]).await, Err(StoreFault::Missing(_))));
+    assert!(matches!(fetch(one, &[7]).await, Err(StoreFault::Missing(_))));
+    let landing = given.store.landing(one).await.unwrap().unwrap();
+    assert_eq!((landing.downloads, landing.fetched.clone()), (3, vec![(0, 2), (1, 1)]));
+    assert_eq!((landing.left(0), landing.left(1)), (Some(0), Some(1)));
+    fetch(other, &[0]).await.unwrap();
+    let landing = given.store.landing(other).await.unwrap().unwrap();
+    assert_eq!((landing.left(0), landing.left(1)), (Some(1), Some(2)));
+    assert_eq!(landing.share.subject, "The plan");
+    assert_eq!(landing.share.files.iter().map(|file| file.downloads).collect::<Vec<_>>(), [3, 1]);
+}
+
+async fn what_a_scanner_says_belongs_to_the_content(given: Given) {
+    let mut message = detached(&*given.blobs, 1, &octets(id(1), 100)).await.unwrap();
+    message.detached.as_mut().unwrap().check = Check::Waiting;
+    given.store.accept(message).await.unwrap();
+    let check = async |number| {
+        let landing = given.store.landing(secret(number).token(0).hash()).await.unwrap().unwrap();
+        landing.share.files[0].check
+    };
+    assert_eq!(check(1).await, Check::Waiting);
+    let waiting = given.store.unchecked_blobs(10).await.unwrap();
+    assert_eq!(waiting.len(), 1);
+    given.store.set_check(waiting[0].name.clone(), Check::Found).await.unwrap();
+    assert!(given.store.unchecked_blobs(10).await.unwrap().is_empty());
+    // The same content once more, from a message that nobody wants checked.
+    given.store.accept(detached(&*given.blobs, 2, &octets(id(1), 100)).await.unwrap()).await.unwrap();
+    assert_eq!((check(1).await, check(2).await), (Check::Found, Check::Found));
+}
+
+async fn a_sender_has_links_of_his_own(given: Given) {
+    given.store.accept(detached(&*given.blobs, 1, &octets(id(1), 100)).await.unwrap()).await.unwrap();
+    let message = id(1);
+    let link = Token::new([9; 20]).hash();
+    let change = async |change| given.store.change(change, "from.test".to_owned(), NOW).await;
+    change(ShareChange::SenderLink { message, link }).await.unwrap();
+    let gone = ShareChange::SenderLink { message: id(5), link: Token::new([8; 20]).hash() };
+    assert!(matches!(change(gone).await, Err(StoreFault::Missing(_))));
+    let share = given.store.sender_share(link).await.unwrap().unwrap();
+    assert_eq!((share.message, share.files.len(), share.links.len()), (message, 1, 2));
+    assert!(given.store.landing(link).await.unwrap().is_none());
+    assert!(given.store.sender_share(secret(1).token(0).hash()).await.unwrap().is_none());
+    change(ShareChange::Erase { message }).await.unwrap();
+    assert!(given.store.sender_share(link).await.unwrap().is_none());
+}
+
+#[test]
+fn a_link_shows_files_then_that_they_were_there_then_nothing() {
+    let given = memory();
+    crate::given::run(async move {
+        given.store.accept(detached(&*given.blobs, 1, &octets(id(1), 100)).await.unwrap()).await.unwrap();
+        let landing = given.store.landing(secret(1).token(0).hash()).await.unwrap().unwrap();
+        let (grace, second) = (Duration::from_secs(100), Duration::from_secs(1));
+        let end = landing.share.expires;
+        assert_eq!(landing.standing(Timestamp(end.0 - 1), grace), Standing::Open);
+        assert_eq!(landing.standing(end, grace), Standing::Expired);
+        assert_eq!(landing.standing(end + grace, grace), Standing::Gone);
+        let mut revoked = landing.clone();
+        revoked.share.links[0].revoked = Some(NOW);
+        assert_eq!(revoked.standing(end, grace), Standing::Revoked);
+        assert_eq!(revoked.standing(end + grace + second, grace), Standing::Gone);
+    });
 }
 
 async fn equal_content_is_kept_once(given: Given) {
