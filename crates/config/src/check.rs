@@ -31,6 +31,32 @@ pub(crate) fn cross(settings: &Settings, findings: &Findings) {
     delegates(settings, findings);
     mechanisms(settings, findings);
     queue(settings, findings);
+    downloads(settings, findings);
+}
+
+/// A link must lead somewhere, and only we may say who a client is.
+fn downloads(s: &Settings, f: &Findings) {
+    match (&s.attachments.public_url, s.web.downloads.is_empty()) {
+        (Some(_), true) if !f.reported("web.downloads") => f.fault(
+            &f.at("web.public_url", ""),
+            "leads nowhere: the download pages are off",
+            r#"add web.downloads, such as downloads = "0.0.0.0:8443""#,
+        ),
+        (None, false) if !f.reported("web.public_url") => {
+            f.notice(&f.at("web.downloads", ""), "no link leads there: web.public_url is not given");
+        }
+        (Some(url), _) if url.starts_with("http://") => {
+            f.notice(&f.at("web.public_url", ""), "files and passwords may cross the network in clear text");
+        }
+        _ => {}
+    }
+    for address in &s.web.downloads {
+        if s.web.addresses.iter().any(|other| collide(*address, *other)) {
+            let what = "is taken already by web.address";
+            let advice = "download pages have a port of their own: strangers reach it";
+            f.fault(&f.at("web.downloads", format!("\"{address}\"")), what, advice);
+        }
+    }
 }
 
 fn listeners(s: &Settings, f: &Findings) {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use vouchsafe_core::attachments::Access;
 use vouchsafe_core::detach::{Pattern, Rules};
 use vouchsafe_core::guard::{Budget, Budgets};
 use vouchsafe_core::send_as::Aliases;
@@ -37,6 +38,7 @@ pub(crate) fn settings(root: &Table, findings: &Findings, lookup: &dyn Lookup) -
     let guard = guard(&top);
     let domains = blocks(&top, "domain").iter().filter_map(|s| domain(s, only.as_deref(), lookup)).collect();
     let relay = relay(&top, only, lookup);
+    let (web, public_url) = web(&top);
     let mut settings = Settings {
         hostname: hostname.unwrap_or_else(|| own_name(lookup)),
         data_dir,
@@ -49,8 +51,8 @@ pub(crate) fn settings(root: &Table, findings: &Findings, lookup: &dyn Lookup) -
         relay,
         queue: queue(&top),
         limits: limits(&top),
-        web: web(&top),
-        attachments: attachments(&top),
+        web,
+        attachments: attachments(&top, public_url),
     };
     top.finish();
     check::cross(&settings, findings);
@@ -137,22 +139,36 @@ fn listener(s: &Section<'_>) -> Listener {
     listener
 }
 
-fn web(top: &Section<'_>) -> Web {
+/// With where its download pages are reached.
+fn web(top: &Section<'_>) -> (Web, Option<String>) {
     let s = top.below("web", Some("[web]"));
-    let addresses = s.value("address", |n| match &n.value {
+    let off_or = |n: &Node| match &n.value {
         Value::Text(t) if t == "off" => Ok(Vec::new()),
         _ => addresses(n),
-    });
-    let web = Web { addresses: addresses.unwrap_or_default(), idle: s.time("idle") };
-    // The download pages are not there yet: what is said about them is kept for when they are.
-    for key in ["downloads", "public_url"] {
-        if let Some(node) = s.take(key) {
-            let at = At { line: Some(node.line), key: s.path(key), value: String::new() };
-            top.findings.notice(&at, "there are no download pages in this version; ignored");
-        }
-    }
+    };
+    let web = Web {
+        addresses: s.value("address", off_or).unwrap_or_default(),
+        idle: s.time("idle"),
+        downloads: s.value("downloads", off_or).unwrap_or_default(),
+        downloads_tls: s.chosen("downloads_tls", &[("auto", None), ("on", Some(true)), ("off", Some(false))]),
+        proxies: s.value("proxies", networks).unwrap_or_default(),
+    };
+    let public_url = s.value("public_url", origin);
     s.finish();
-    web
+    (web, public_url)
+}
+
+/// Scheme, host, port; no path, so that the pages are the only ones of their origin.
+fn origin(node: &Node) -> Result<String, Bad> {
+    let url = text(node)?;
+    let authority = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let authority = authority.ok_or_else(|| Bad::new("does not begin with https://"))?;
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    let fits = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
+    if authority.is_empty() || !authority.chars().all(fits) {
+        return Err(Bad::new("is more than a host name and port"));
+    }
+    Ok(url.trim_end_matches('/').to_ascii_lowercase())
 }
 
 fn addresses(node: &Node) -> Result<Vec<SocketAddr>, Bad> {
@@ -525,13 +541,14 @@ fn queue(top: &Section<'_>) -> Queue {
     queue
 }
 
-fn attachments(top: &Section<'_>) -> Attachments {
+fn attachments(top: &Section<'_>, public_url: Option<String>) -> Attachments {
     if let Some(Node { value: Value::Table(table), line }) = top.take("attachments")
         && !table.entries.is_empty()
+        && public_url.is_none()
     {
         let at = At { line: Some(*line), key: "attachments".into(), value: String::new() };
-        let what = "there are no download pages in this version, so nothing is detached: every message is passed whole";
-        top.findings.notice(&at, what);
+        top.findings
+            .notice(&at, "has no effect: web.public_url is not given, so every message is passed whole");
     }
     let s = top.below("attachments", Some("[attachments]"));
     let pattern = |n: &Node| Pattern::parse(text(n)?).ok_or_else(|| Bad::new("is empty"));
@@ -549,9 +566,12 @@ fn attachments(top: &Section<'_>) -> Attachments {
         inbound: s.chosen("inbound", &[("off", Inbound::Off), ("unscanned", Inbound::Unscanned)]),
         per_recipient: s.chosen("links", &[("per_recipient", true), ("per_message", false)]),
         expire: s.time("expire"),
+        grace: s.time("grace"),
+        downloads: u32::try_from(s.count("downloads")).ok().filter(|cap| *cap > 0),
+        access: s.chosen("access", &[("link", Access::Link), ("code", Access::Code)]),
         language: s.chosen("language", &Language::ALL),
         manifest: s.flag("manifest"),
-        public_url: None,
+        public_url,
     };
     s.finish();
     attachments

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use vouchsafe_core::attachments::Access;
 use vouchsafe_core::detach::Rules;
 use vouchsafe_core::endpoint::Endpoint;
 use vouchsafe_core::guard::Budgets;
@@ -439,13 +440,19 @@ pub enum BounceStrangers {
     Always,
 }
 
-/// Administration pages, API, metrics.
+/// Administration pages, API, metrics; download pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Web {
     /// Where they are served; TLS where it is not loopback. Empty: nowhere.
     pub addresses: Vec<SocketAddr>,
     /// A session ends after so long without use.
     pub idle: Duration,
+    /// Where the download pages are served. Empty: nowhere.
+    pub downloads: Vec<SocketAddr>,
+    /// Whether they have TLS; `None`: where the address is not loopback.
+    pub downloads_tls: Option<bool>,
+    /// Whose X-Forwarded-For is believed.
+    pub proxies: Vec<IpNet>,
 }
 
 /// Named limits. Those of a session are in `session`; each is a setting of `[limits]`.
@@ -486,6 +493,12 @@ pub struct Attachments {
     pub per_recipient: bool,
     /// Links are good for so long.
     pub expire: Duration,
+    /// After that they tell for so long that their time is up.
+    pub grace: Duration,
+    /// So many downloads of each file by each link; `None`: any number.
+    pub downloads: Option<u32>,
+    /// What a recipient must prove.
+    pub access: Access,
     /// Of the words in place of a file, where the message names none.
     pub language: Language,
     /// A small text file takes the place of the first.

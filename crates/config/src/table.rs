@@ -39,6 +39,8 @@ pub enum Shape {
     Addresses,
     /// As `Addresses`, or `"off"`.
     OffOrAddresses,
+    /// `"https://files.example.com"`.
+    Origin,
     /// `"image/*"`, `"*.iso"` or a list.
     Patterns,
     /// A list of networks.
@@ -82,6 +84,7 @@ impl Shape {
             Hosts => r#"a server, such as "mail.example.com" or "192.0.2.1:25", or a list"#.into(),
             Addresses => r#"an address and port, such as "0.0.0.0:25" or "[::]:25", or a list"#.into(),
             OffOrAddresses => r#"an address and port, such as "127.0.0.1:8080", a list, or "off""#.into(),
+            Origin => r#"an address of a site, such as "https://files.example.com""#.into(),
             Patterns => r#"a type or a name, such as "image/*" or "*.iso", or a list"#.into(),
             Networks => r#"a list of networks, such as ["192.0.2.0/24"]"#.into(),
             Tls => r#""verify", "pin:sha256/BASE64", "opportunistic" or "off""#.into(),
@@ -168,12 +171,12 @@ pub const SECTIONS: [(&str, &str, &str); 12] = [
     (
         "web",
         "[web]",
-        "Administration pages, JSON API and metrics. With TLS and our certificate where the address is not loopback.",
+        "Administration pages, JSON API and metrics, with TLS and our certificate where the address is not loopback; and the pages from which recipients download files, which have a listener of their own.",
     ),
     (
         "attachments",
         "[attachments]",
-        "Large files swapped for links. Read and checked, but not in force in this version: there are no download pages, so every message passes whole.",
+        "Large files swapped for links to the download pages. Without `web.public_url` every message passes whole.",
     ),
     ("limits", "[limits]", "Named limits. Those of a session have a reply each."),
     (
@@ -717,6 +720,34 @@ pub const TABLE: &[Row] = &[
         "An administrator who does nothing for so long is logged out.",
     ),
     row(
+        "web.downloads",
+        OffOrAddresses,
+        Value(r#""off""#),
+        Restart,
+        "Where the download pages are served, and nothing else; \"off\": nowhere.",
+    ),
+    row(
+        "web.downloads_tls",
+        Choice(&["auto", "on", "off"]),
+        Value(r#""auto""#),
+        Restart,
+        "Whether the download pages are served with TLS and our certificate. auto: where the address is not loopback. off: behind a proxy that has TLS.",
+    ),
+    row(
+        "web.public_url",
+        Origin,
+        Unset("none: nothing is swapped for links"),
+        Live,
+        "Where recipients reach the download pages: what links begin with. Better a host name of its own.",
+    ),
+    row(
+        "web.proxies",
+        Networks,
+        Value("[]"),
+        Live,
+        "Reverse proxies whose X-Forwarded-For tells the client's address.",
+    ),
+    row(
         "attachments.part_over",
         Size,
         Value(r#""5 MB""#),
@@ -766,6 +797,27 @@ pub const TABLE: &[Row] = &[
         "Every recipient gets a link of his own, or all share one.",
     ),
     row("attachments.expire", Time("1h", "3650d"), Value(r#""30d""#), Live, "Links are good for so long."),
+    row(
+        "attachments.grace",
+        Time("0s", "3650d"),
+        Value(r#""14d""#),
+        Live,
+        "After that a link tells for so long that its time is up, and lets the recipient ask the sender for more; the files are kept until then.",
+    ),
+    row(
+        "attachments.downloads",
+        Count(0, 1_000_000),
+        Value("0"),
+        Live,
+        "How often each link may fetch each file; 0: any number. Only what a person has asked for by a button counts, not what a scanner of links opens.",
+    ),
+    row(
+        "attachments.access",
+        Choice(&["link", "code"]),
+        Value(r#""link""#),
+        Live,
+        "What a recipient must prove. link: nothing but the link; code: a one-time code that is mailed to him when he opens it. A sender can ask for a password besides.",
+    ),
     row(
         "attachments.language",
         Choice(&["en", "de", "fr", "es"]),

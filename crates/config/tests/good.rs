@@ -40,7 +40,9 @@ fn the_example_file_is_good() {
     assert!(matches!(settings.delegates["office"].auth[0].tls, TlsMode::Pin(_)));
     assert_eq!(settings.domains[0].recipients, [RecipientSource::Delegate("office".into())]);
     let said: Vec<String> = notices.iter().map(|n| n.key.clone()).collect();
-    assert_eq!(said, ["web.downloads", "web.public_url"]);
+    assert_eq!(said, [""; 0]);
+    assert_eq!(settings.attachments.public_url.as_deref(), Some("https://files.example.com"));
+    assert_eq!(settings.web.downloads, ["0.0.0.0:8443".parse().unwrap()]);
 }
 
 #[test]

@@ -51,6 +51,7 @@ recipients = 20
 deliveries = 5
 [web]
 address = "127.0.0.1:8080"
+downloads = "127.0.0.1:8081"
 [[listener]]
 name = "behind"
 kind = "mx"
@@ -87,10 +88,11 @@ fn every_notice_is_given_with_its_line() {
         "line 41: limits.sessions_per_address: 50 is never reached: 10 is the limit in all",
         "line 41: limits.deliveries_per_destination: 20 is never reached: 5 is the limit in all",
         "line 43: limits.recipients: is below the 100 that RFC 5321 asks for",
-        "line 51: listener[behind].proxies: 0.0.0.0/0 holds strangers: any of them could pass for a trusted client",
-        "line 51: listener[behind].proxies: 2000::/12 holds strangers: any of them could pass for a trusted client",
-        "line 56: listener[plain].proxy_protocol: has no effect: proxies is empty",
-        "line 57: attachments: there are no download pages in this version, so nothing is detached: every message is passed whole",
+        "line 47: web.downloads: no link leads there: web.public_url is not given",
+        "line 52: listener[behind].proxies: 0.0.0.0/0 holds strangers: any of them could pass for a trusted client",
+        "line 52: listener[behind].proxies: 2000::/12 holds strangers: any of them could pass for a trusted client",
+        "line 57: listener[plain].proxy_protocol: has no effect: proxies is empty",
+        "line 58: attachments: has no effect: web.public_url is not given, so every message is passed whole",
     ];
     assert_eq!(said, expected, "{said:#?}");
 }

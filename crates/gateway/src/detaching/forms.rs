@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use vouchsafe_config::{Attachments, Inbound};
-use vouchsafe_core::attachments::{Access, Check, Detached, Detachment, LinkRules};
+use vouchsafe_core::attachments::{Check, Detached, Detachment, LinkRules};
 use vouchsafe_core::detach::{Direction, direction};
 use vouchsafe_core::envelope::{Envelope, RouteKey};
 use vouchsafe_core::links::{LinkSecret, TOKEN_LEN};
@@ -97,8 +97,8 @@ pub(crate) async fn make(
             per_recipient: settings.per_recipient,
             blind,
             expire: settings.expire,
-            access: Access::Link,
-            downloads: None,
+            access: settings.access,
+            downloads: settings.downloads,
             secret: LinkSecret::new(rand::random()),
         },
     };
