@@ -90,6 +90,11 @@ pub trait BlobStore: Send + Sync {
     ) -> BoxFuture<'_, Result<Box<dyn BlobReader>, StoreFault>>;
     /// Removes a blob; fine if it is not there.
     fn delete(&self, name: String) -> BoxFuture<'_, Result<(), StoreFault>>;
+    /// Aborts what callers that gave up and crashes have cut off while it was written. Housekeeping calls it at start and
+    /// now and then.
+    fn abort_cut_off(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
     /// Names of blobs, at most about `limit`, in an order of the store's own, behind `after` (empty: from the first).
     /// Those whose makers still hold them are left out: whoever is listed is named by a share, or never will be.
     fn list(&self, after: String, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreFault>>;
@@ -140,6 +145,8 @@ pub enum Check {
     Waiting,
     /// It is harmful: nobody gets it.
     Found,
+    /// The scanner cannot take it. Who gets it all the same is the administrator's rule ([`crate::scan::release`]).
+    Unscannable,
 }
 
 /// How the links of a message are made.
@@ -166,7 +173,8 @@ pub struct Detachment {
     pub subject: String,
     /// The parts.
     pub parts: Vec<Detached>,
-    /// What is known of blobs that come with it; an equal blob that is there keeps what is known of it.
+    /// What is known of blobs that come with it. An equal blob that is there keeps what is
+    /// known of it; it takes the place of one that waits only if it waits, too, or a scanner has found it clear.
     pub check: Check,
     /// The form of each route that does not get the content as it is.
     pub forms: Vec<(RouteKey, Recipe)>,
@@ -458,7 +466,7 @@ pub struct AuditRow {
     pub number: i64,
     /// When.
     pub at: Timestamp,
-    /// `store`, `fetch`, `revoke`, `extend`, `hold`, `release`, `erase`, `password`.
+    /// `store`, `fetch`, `revoke`, `extend`, `hold`, `release`, `erase`, `password`, `scan`.
     pub what: String,
     /// Who did it: `admin`, `housekeeping`, a client address.
     pub who: String,
@@ -527,8 +535,18 @@ pub trait AttachmentStore: Send + Sync {
     fn unknown_blobs(&self, names: Vec<String>) -> BoxFuture<'_, Result<Vec<String>, StoreFault>>;
     /// Blobs that wait for a scanner, at most `limit`, oldest first.
     fn unchecked_blobs(&self, limit: usize) -> BoxFuture<'_, Result<Vec<BlobRef>, StoreFault>>;
-    /// What the scanner says of a blob; fine if it has gone. `Ok` only when durable.
-    fn set_check(&self, blob: String, check: Check) -> BoxFuture<'_, Result<(), StoreFault>>;
+    /// What is said of a blob; fine if it has gone. `Ok` only when durable. All but that a scanner finds it clear is
+    /// written to the audit log, once for every message that has it, with `who` and `detail` (what was found).
+    fn set_check(
+        &self,
+        blob: String,
+        check: Check,
+        detail: String,
+        who: String,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<(), StoreFault>>;
+    /// Messages that a blob is a file of.
+    fn messages_of(&self, blob: String) -> BoxFuture<'_, Result<Vec<MessageId>, StoreFault>>;
     /// Lines of the audit log behind this number, at most `limit`.
     fn audit(&self, after: i64, limit: usize) -> BoxFuture<'_, Result<Vec<AuditRow>, StoreFault>>;
 }

@@ -25,6 +25,7 @@ pub mod recipe;
 pub mod relay_probe;
 pub mod retry;
 pub mod rewrite;
+pub mod scan;
 pub mod send_as;
 pub mod stub;
 pub mod time;

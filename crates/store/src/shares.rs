@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use vouchsafe_core::attachments::{
-    AuditRow, Detachment, Form, LinkRow, SealedBlob, Share, ShareChange, ShareFilter, SharedFile, charged,
-    hex,
+    AuditRow, Check, Detachment, Form, LinkRow, SealedBlob, Share, ShareChange, ShareFilter, SharedFile,
+    charged, hex,
 };
 use vouchsafe_core::links::{LinkSecret, Sharing, TokenHash};
 use vouchsafe_core::ports::StoreFault;
@@ -175,6 +175,36 @@ pub fn line(change: &ShareChange, message: MessageId) -> Option<Line> {
 /// The refusal of a download past the cap.
 pub fn used_up(link: TokenHash) -> StoreFault {
     StoreFault::Missing(format!("downloads left for link {}", link.id()))
+}
+
+/// The line that is written of a message's file when this is said of it; none where a scanner finds it clear.
+pub fn check_line(
+    before: Check,
+    check: Check,
+    file: (u32, &str),
+    detail: &str,
+    message: MessageId,
+) -> Option<Line> {
+    let said = match (check, before) {
+        (Check::Clear, Check::Waiting) => return None,
+        (Check::Clear, _) => "given free",
+        (Check::Waiting, _) => "to be checked",
+        (Check::Found, _) => "harmful",
+        (Check::Unscannable, _) => "not checked",
+    };
+    let (position, name) = file;
+    let detail = format!("file {position} ({name}): {said}: {detail}");
+    Some(Line { what: "scan", message, detail: detail.trim_end_matches(": ").to_owned() })
+}
+
+/// Whether a fresh blob may be replaced by an equal one that is there, of which this is known. `scanned`: a scanner, or
+/// an administrator, has said so.
+pub fn replaces(there: Check, scanned: bool, fresh: Check) -> bool {
+    match (fresh, there) {
+        (Check::Waiting, Check::Clear) => scanned,
+        (Check::Waiting, Check::Found | Check::Unscannable) => false,
+        _ => true,
+    }
 }
 
 /// Whether the filter names a share with its links.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use vouchsafe_core::attachments::{
-    AttachmentStore, AuditRow, BlobRef, Check, Landing, Share, ShareChange, ShareFilter, Telling, UploadLog,
-    Usage,
+    AttachmentStore, AuditRow, BlobRef, Check, Landing, Share, ShareChange, ShareFilter, SharedFile, Telling,
+    UploadLog, Usage,
 };
 use vouchsafe_core::links::TokenHash;
 use vouchsafe_core::ports::{BoxFuture, StoreFault};
@@ -12,7 +12,7 @@ use vouchsafe_core::{MessageId, Timestamp};
 
 use super::{MemoryStore, ready};
 use crate::limit_of;
-use crate::shares::{Line, Ready, line, matches, used_up};
+use crate::shares::{Line, Ready, check_line, line, matches, replaces, used_up};
 
 /// What a store knows of detached files.
 #[derive(Default)]
@@ -31,6 +31,7 @@ struct Blob {
     reference: BlobRef,
     doomed: bool,
     check: Check,
+    scanned: bool,
 }
 
 impl Shares {
@@ -40,10 +41,13 @@ impl Shares {
         for (file, fresh) in share.files.iter_mut().zip(&ready.blobs) {
             let equal =
                 |blob: &&Blob| !blob.doomed && blob.sha256 == fresh.sha256 && blob.reference.len == fresh.len;
-            let there = self.blobs.values().find(equal).map(|blob| blob.reference.clone());
+            let mut equal: Vec<&Blob> = self.blobs.values().filter(equal).collect();
+            equal.sort_by_key(|blob| blob.check != Check::Found);
+            let there = equal.into_iter().find(|there| replaces(there.check, there.scanned, file.check));
+            let there = there.map(|blob| blob.reference.clone());
             if there.as_ref().is_none_or(|there| there.name != fresh.name) {
                 let (sha256, reference, doomed) = (fresh.sha256, fresh.reference(), there.is_some());
-                let blob = Blob { sha256, reference, doomed, check: file.check };
+                let blob = Blob { sha256, reference, doomed, check: file.check, scanned: false };
                 self.blobs.insert(fresh.name.clone(), blob);
             }
             file.blob = Some(there.unwrap_or_else(|| fresh.reference()));
@@ -126,6 +130,27 @@ impl Shares {
             self.write_down(line, who, now);
         }
         Ok(())
+    }
+
+    /// The first place of a blob in every message that has it, with its name there.
+    fn files_of(&self, blob: &str) -> Vec<(MessageId, u32, String)> {
+        let is_it = |file: &&SharedFile| file.blob.as_ref().is_some_and(|known| known.name == blob);
+        let found = |share: &Share| {
+            let file = share.files.iter().find(is_it)?;
+            Some((share.message, file.position, file.file_name.clone()))
+        };
+        self.shares.values().filter_map(found).collect()
+    }
+
+    fn set_check(&mut self, blob: &str, check: Check, detail: &str, who: &str, now: Timestamp) {
+        let Some(known) = self.blobs.get_mut(blob) else { return };
+        let before = std::mem::replace(&mut known.check, check);
+        known.scanned = true;
+        for (message, position, name) in self.files_of(blob) {
+            if let Some(line) = check_line(before, check, (position, &name), detail, message) {
+                self.write_down(line, who, now);
+            }
+        }
     }
 
     fn erase(&mut self, message: MessageId) {
@@ -232,11 +257,21 @@ impl AttachmentStore for MemoryStore {
         ready(Ok(blobs.map(|blob| blob.reference.clone()).collect()))
     }
 
-    fn set_check(&self, blob: String, check: Check) -> BoxFuture<'_, Result<(), StoreFault>> {
-        if let Some(blob) = self.lock().shares.blobs.get_mut(&blob) {
-            blob.check = check;
-        }
-        ready(Ok(()))
+    fn set_check(
+        &self,
+        blob: String,
+        check: Check,
+        detail: String,
+        who: String,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<(), StoreFault>> {
+        let mut state = self.lock();
+        ready(state.check().map(|()| state.shares.set_check(&blob, check, &detail, &who, now)))
+    }
+
+    fn messages_of(&self, blob: String) -> BoxFuture<'_, Result<Vec<MessageId>, StoreFault>> {
+        let state = self.lock();
+        ready(Ok(state.shares.files_of(&blob).into_iter().map(|(message, ..)| message).collect()))
     }
 
     fn audit(&self, after: i64, limit: usize) -> BoxFuture<'_, Result<Vec<AuditRow>, StoreFault>> {

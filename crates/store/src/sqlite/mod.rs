@@ -430,8 +430,19 @@ impl AttachmentStore for SqliteStore {
         self.ask(|answer| Question::Unchecked(limit, answer))
     }
 
-    fn set_check(&self, blob: String, check: Check) -> BoxFuture<'_, Result<(), StoreFault>> {
-        self.request(|answer| Request::Set(Setting::Check(blob, check), answer))
+    fn set_check(
+        &self,
+        blob: String,
+        check: Check,
+        detail: String,
+        who: String,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<(), StoreFault>> {
+        self.request(|answer| Request::Set(Setting::Check { blob, check, detail, who, now }, answer))
+    }
+
+    fn messages_of(&self, blob: String) -> BoxFuture<'_, Result<Vec<MessageId>, StoreFault>> {
+        self.ask(|answer| Question::MessagesOf(blob, answer))
     }
 
     fn audit(&self, after: i64, limit: usize) -> BoxFuture<'_, Result<Vec<AuditRow>, StoreFault>> {

@@ -6,10 +6,10 @@
 use std::sync::mpsc::Receiver;
 
 use rusqlite::{Connection, Row, params};
-use vouchsafe_core::Timestamp;
 use vouchsafe_core::attachments::{AuditRow, BlobRef, Landing, Share, ShareFilter, Usage};
 use vouchsafe_core::links::TokenHash;
 use vouchsafe_core::ports::{HistoryEvent, KeptCounter, KeptVerdict, QueueFilter, QueueRow, User};
+use vouchsafe_core::{MessageId, Timestamp};
 
 use super::records;
 use super::request::Answer;
@@ -48,6 +48,8 @@ pub enum Question {
     Doomed(usize, Answer<Vec<String>>),
     /// Blobs that wait for a scanner, at most so many.
     Unchecked(usize, Answer<Vec<BlobRef>>),
+    /// Messages that a blob is a file of.
+    MessagesOf(String, Answer<Vec<MessageId>>),
     /// Those of these blobs that have no row.
     Unknown(Vec<String>, Answer<Vec<String>>),
     /// Lines of the audit log behind a number, at most so many.
@@ -94,6 +96,7 @@ pub fn run(queue: &Connection, history: &Connection, questions: &Receiver<Questi
             Question::Shares(filter, answer) => give(answer, shares::shares(queue, &filter)),
             Question::Usage(owner, domain, answer) => give(answer, shares::usage(queue, &owner, &domain)),
             Question::Doomed(limit, answer) => give(answer, shares::doomed(queue, limit)),
+            Question::MessagesOf(blob, answer) => give(answer, shares::messages_of(queue, &blob)),
             Question::Unchecked(limit, answer) => give(answer, shares::unchecked(queue, limit)),
             Question::Unknown(names, answer) => give(answer, shares::unknown(queue, names)),
             Question::Audit(after, limit, answer) => give(answer, shares::audit(queue, after, limit)),

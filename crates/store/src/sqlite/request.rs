@@ -97,8 +97,19 @@ pub enum Setting {
     SaveCounters(Vec<KeptCounter>, Timestamp),
     /// Change a share; by whom, when.
     Share(ShareChange, String, Timestamp),
-    /// What a scanner says of a blob.
-    Check(String, Check),
+    /// What is said of a blob.
+    Check {
+        /// The blob.
+        blob: String,
+        /// What.
+        check: Check,
+        /// Why.
+        detail: String,
+        /// Who says so.
+        who: String,
+        /// When.
+        now: Timestamp,
+    },
     /// Doomed blobs that are deleted.
     ForgetBlobs(Vec<String>),
     /// An upload begins, with its id, or ends.

@@ -16,7 +16,7 @@ use vouchsafe_core::{MessageId, Timestamp};
 
 use super::row;
 use super::tables::{Failure, message_id};
-use crate::shares::{Line, Ready, line, matches, used_up};
+use crate::shares::{Line, Ready, check_line, line, matches, replaces, used_up};
 
 /// Rows looked at together when all shares are gone through.
 const PAGE: usize = 256;
@@ -80,10 +80,19 @@ fn adopt(
     check: Check,
     now: Timestamp,
 ) -> Result<String, Failure> {
-    let there: Option<String> = connection
-        .prepare_cached("SELECT name FROM blob WHERE sha256 = ?1 AND size = ?2 AND doomed = 0")?
-        .query_row(params![fresh.sha256.as_slice(), fresh.len as i64], |row| row.get(0))
-        .optional()?;
+    let there: Vec<(String, Check, bool)> = connection
+        .prepare_cached(
+            "SELECT name, checked, scanned FROM blob WHERE sha256 = ?1 AND size = ?2 AND doomed = 0
+             ORDER BY checked = 'found' DESC, created",
+        )?
+        .query_map(params![fresh.sha256.as_slice(), fresh.len as i64], |row| {
+            Ok((row.get(0)?, read_check(row.get_ref(1)?.as_str()?), row.get(2)?))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    let there = there
+        .into_iter()
+        .find(|(_, known, scanned)| replaces(*known, *scanned, check))
+        .map(|(name, ..)| name);
     if there.as_ref() != Some(&fresh.name) {
         connection
             .prepare_cached(
@@ -412,6 +421,7 @@ fn check_word(check: Check) -> &'static str {
         Check::Clear => "clear",
         Check::Waiting => "waiting",
         Check::Found => "found",
+        Check::Unscannable => "unscannable",
     }
 }
 
@@ -420,6 +430,7 @@ fn read_check(word: &str) -> Check {
     match word {
         "clear" => Check::Clear,
         "waiting" => Check::Waiting,
+        "unscannable" => Check::Unscannable,
         _ => Check::Found,
     }
 }
@@ -504,12 +515,40 @@ pub fn unchecked(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<
     rows.collect()
 }
 
-/// What the scanner says of a blob.
-pub fn set_check(connection: &Connection, blob: &str, check: Check) -> Result<(), Failure> {
+/// What is said of a blob, by whom and when, written down for every message that has it.
+pub fn set_check(
+    connection: &Connection,
+    blob: &str,
+    check: Check,
+    detail: &str,
+    who: &str,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let before: Option<Check> = connection
+        .prepare_cached("SELECT checked FROM blob WHERE name = ?1")?
+        .query_row([blob], |row| Ok(read_check(row.get_ref(0)?.as_str()?)))
+        .optional()?;
+    let Some(before) = before else { return Ok(()) };
     connection
-        .prepare_cached("UPDATE blob SET checked = ?2 WHERE name = ?1")?
+        .prepare_cached("UPDATE blob SET checked = ?2, scanned = 1 WHERE name = ?1")?
         .execute(params![blob, check_word(check)])?;
+    let files: Vec<(MessageId, u32, String)> = connection
+        .prepare_cached("SELECT message, min(position), file_name FROM attachment WHERE blob = ?1 GROUP BY message ORDER BY message")?
+        .query_map([blob], |row| Ok((message_id(row, 0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (message, position, name) in files {
+        if let Some(line) = check_line(before, check, (position, &name), detail, message) {
+            write_down(connection, line, who, now)?;
+        }
+    }
     Ok(())
+}
+
+/// Messages that a blob is a file of.
+pub fn messages_of(connection: &Connection, blob: &str) -> rusqlite::Result<Vec<MessageId>> {
+    let mut statement = connection
+        .prepare_cached("SELECT DISTINCT message FROM attachment WHERE blob = ?1 ORDER BY message")?;
+    statement.query_map([blob], |row| message_id(row, 0))?.collect()
 }
 
 /// Names without a row.

@@ -463,7 +463,9 @@ fn set(connection: &Connection, setting: Setting) -> Result<(), Failure> {
         Setting::PruneRecords(kind, keep) => records::prune(connection, kind, keep)?,
         Setting::SaveCounters(counters, now) => verdicts::save_counters(connection, &counters, now)?,
         Setting::Share(change, who, now) => shares::change(connection, &change, &who, now)?,
-        Setting::Check(blob, check) => shares::set_check(connection, &blob, check)?,
+        Setting::Check { blob, check, detail, who, now } => {
+            shares::set_check(connection, &blob, check, &detail, &who, now)?;
+        }
         Setting::ForgetBlobs(names) => shares::forget_blobs(connection, &names)?,
         Setting::Upload(name, upload) => shares::upload(connection, &name, upload.as_deref())?,
     }

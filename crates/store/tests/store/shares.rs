@@ -54,6 +54,7 @@ suite! {
     links_lead_to_the_files,
     a_cap_holds_for_each_file_and_link,
     what_a_scanner_says_belongs_to_the_content,
+    what_nobody_was_asked_about_does_not_stand_for_what_is_to_be_checked,
     a_sender_has_links_of_his_own,
     equal_content_is_kept_once,
     a_form_stays_with_its_route_until_the_message_leaves,
@@ -234,11 +235,60 @@ async fn what_a_scanner_says_belongs_to_the_content(given: Given) {
     assert_eq!(check(1).await, Check::Waiting);
     let waiting = given.store.unchecked_blobs(10).await.unwrap();
     assert_eq!(waiting.len(), 1);
-    given.store.set_check(waiting[0].name.clone(), Check::Found).await.unwrap();
+    let say = async |blob: &str, check, detail: &str| {
+        let (blob, detail) = (blob.to_owned(), detail.to_owned());
+        given.store.set_check(blob, check, detail, "clamd".to_owned(), NOW).await.unwrap();
+    };
+    say(&waiting[0].name, Check::Found, "Eicar").await;
+    assert_eq!(given.store.messages_of(waiting[0].name.clone()).await.unwrap(), [id(1)]);
     assert!(given.store.unchecked_blobs(10).await.unwrap().is_empty());
     // The same content once more, from a message that nobody wants checked.
     given.store.accept(detached(&*given.blobs, 2, &octets(id(1), 100)).await.unwrap()).await.unwrap();
     assert_eq!((check(1).await, check(2).await), (Check::Found, Check::Found));
+    // And from one that wants it checked: somebody is to be told, so it is asked about anew.
+    let mut message = detached(&*given.blobs, 3, &octets(id(1), 100)).await.unwrap();
+    message.detached.as_mut().unwrap().check = Check::Waiting;
+    given.store.accept(message).await.unwrap();
+    assert_eq!(check(3).await, Check::Waiting);
+    let again = given.store.unchecked_blobs(10).await.unwrap();
+    say(&again[0].name, Check::Unscannable, "too large").await;
+    say(&again[0].name, Check::Clear, "").await;
+    assert_eq!((check(1).await, check(3).await), (Check::Found, Check::Clear));
+    say("gone", Check::Found, "").await;
+    let lines = given.store.audit(0, 100).await.unwrap();
+    let scans = lines.iter().filter(|line| line.what == "scan");
+    let said: Vec<String> = scans.map(|line| format!("{} {}", line.message.unwrap(), line.detail)).collect();
+    let want = [
+        (1, "file 0 (plan.pdf): harmful: Eicar"),
+        (3, "file 0 (plan.pdf): not checked: too large"),
+        (3, "file 0 (plan.pdf): given free"),
+    ];
+    assert_eq!(said, want.map(|(number, words)| format!("{} {words}", id(number))));
+}
+
+async fn what_nobody_was_asked_about_does_not_stand_for_what_is_to_be_checked(given: Given) {
+    let accept = async |number, wanted| {
+        let mut message = detached(&*given.blobs, number, &octets(id(1), 100)).await.unwrap();
+        message.detached.as_mut().unwrap().check = wanted;
+        given.store.accept(message).await.unwrap();
+    };
+    let file = async |number| {
+        let landing = given.store.landing(secret(number).token(0).hash()).await.unwrap().unwrap();
+        let file = &landing.share.files[0];
+        (file.check, file.blob.as_ref().unwrap().name.clone())
+    };
+    accept(1, Check::Clear).await;
+    accept(2, Check::Waiting).await;
+    let ((first, old), (second, new)) = (file(1).await, file(2).await);
+    assert_eq!((first, second), (Check::Clear, Check::Waiting));
+    assert_ne!(old, new);
+    // While it waits, and once it was found clear, it does.
+    accept(3, Check::Waiting).await;
+    assert_eq!(file(3).await, (Check::Waiting, new.clone()));
+    given.store.set_check(new.clone(), Check::Clear, String::new(), "clamd".to_owned(), NOW).await.unwrap();
+    accept(4, Check::Waiting).await;
+    assert_eq!(file(4).await, (Check::Clear, new));
+    assert!(given.store.audit(0, 100).await.unwrap().iter().all(|line| line.what == "store"));
 }
 
 async fn a_sender_has_links_of_his_own(given: Given) {

@@ -1,0 +1,149 @@
+//! Whether a virus scanner has seen a detached file, and what follows: who may fetch it. And clamd's answers in words of
+//! ours. Pure; who asks is `gateway::scanning`.
+//!
+//! clamd says OK to what it did not look at: past MaxFileSize or MaxScanSize it skips in silence. Therefore nothing that
+//! is larger than the administrator says clamd takes counts as seen (`attachments.clamd_size`).
+//! Proof: the tests below.
+
+use serde::{Deserialize, Serialize};
+use vouchsafe_smtp::reply::printable;
+
+use crate::attachments::Check;
+
+/// Characters of a finding that are kept.
+const FINDING: usize = 200;
+
+/// What is done with files that the scanner cannot take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unscanned {
+    /// Nobody gets them before an administrator says so.
+    Hold,
+    /// Those of strangers are held; those of our own users are given, with a notice.
+    #[default]
+    HoldInbound,
+    /// They are given, with a notice.
+    Notice,
+}
+
+/// What whoever follows a link to a file is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// Here it is.
+    Given,
+    /// Here it is; nobody has looked at it, because it is too large for the scanner.
+    GivenUnchecked,
+    /// It is being checked; come back in a few minutes.
+    Checking,
+    /// It could not be checked; an administrator decides.
+    Held,
+    /// Something harmful was found in it.
+    Quarantined,
+}
+
+impl Release {
+    /// The file may be fetched.
+    pub fn is_given(self) -> bool {
+        matches!(self, Release::Given | Release::GivenUnchecked)
+    }
+}
+
+/// What becomes of a file in this state. `known_sender`: it came from a user of ours.
+pub fn release(check: Check, known_sender: bool, unscanned: Unscanned) -> Release {
+    match (check, unscanned) {
+        (Check::Clear, _) => Release::Given,
+        (Check::Waiting, _) => Release::Checking,
+        (Check::Found, _) => Release::Quarantined,
+        (Check::Unscannable, Unscanned::Notice) => Release::GivenUnchecked,
+        (Check::Unscannable, Unscanned::HoldInbound) if known_sender => Release::GivenUnchecked,
+        (Check::Unscannable, _) => Release::Held,
+    }
+}
+
+/// clamd's answer to INSTREAM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Nothing was found.
+    Clean,
+    /// This was found.
+    Found(String),
+    /// It will not take this file, now or later, for this reason.
+    Unscannable(String),
+    /// It cannot tell now: asked again.
+    Unavailable(String),
+}
+
+/// Reads `stream: OK`, `stream: NAME FOUND`, `... ERROR`, without their ends. What is none of these is asked again: an
+/// unexpected answer is never a clean one.
+pub fn answer(line: &str) -> Answer {
+    let words = line.trim().strip_prefix("stream:").unwrap_or(line).trim();
+    let shown = |words: &str| printable(words.as_bytes(), FINDING);
+    if words == "OK" && line.trim().starts_with("stream:") {
+        return Answer::Clean;
+    }
+    match words.strip_suffix("FOUND").map(str::trim) {
+        // AlertExceedsMax: it did not look at all of it.
+        Some(name) if name.starts_with("Heuristics.Limits.Exceeded") => Answer::Unscannable(shown(name)),
+        Some(name) if !name.is_empty() => Answer::Found(shown(name)),
+        _ if words.contains("size limit exceeded") => Answer::Unscannable(shown(words)),
+        _ => Answer::Unavailable(shown(words)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_plain_ok_is_clean() {
+        let found = |name: &str| Answer::Found(name.to_owned());
+        for (line, want) in [
+            ("stream: OK", Answer::Clean),
+            ("stream: Eicar-Test-Signature FOUND", found("Eicar-Test-Signature")),
+            (
+                "stream: Win.Test.EICAR_HDB-1(44d88612fea8a8f36de82e1278abb02f:68) FOUND",
+                found("Win.Test.EICAR_HDB-1(44d88612fea8a8f36de82e1278abb02f:68)"),
+            ),
+            (
+                "stream: Heuristics.Limits.Exceeded.MaxFileSize FOUND",
+                Answer::Unscannable("Heuristics.Limits.Exceeded.MaxFileSize".to_owned()),
+            ),
+            (
+                "INSTREAM size limit exceeded. ERROR",
+                Answer::Unscannable("INSTREAM size limit exceeded. ERROR".to_owned()),
+            ),
+        ] {
+            assert_eq!(answer(line), want, "{line}");
+        }
+        for line in [
+            "",
+            "OK",
+            "stream:",
+            "stream: FOUND",
+            "stream: OK and more",
+            "UNKNOWN COMMAND",
+            "COMMAND READ TIMED OUT",
+            "stream: Can't open file ERROR",
+        ] {
+            assert!(matches!(answer(line), Answer::Unavailable(_)), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_looked_at_is_given_only_where_that_is_said() {
+        use Release::*;
+        for (unscanned, ours, strangers) in [
+            (Unscanned::Hold, Held, Held),
+            (Unscanned::HoldInbound, GivenUnchecked, Held),
+            (Unscanned::Notice, GivenUnchecked, GivenUnchecked),
+        ] {
+            assert_eq!(release(Check::Unscannable, true, unscanned), ours);
+            assert_eq!(release(Check::Unscannable, false, unscanned), strangers);
+            for known in [true, false] {
+                assert_eq!(release(Check::Waiting, known, unscanned), Checking);
+                assert_eq!(release(Check::Found, known, unscanned), Quarantined);
+                assert_eq!(release(Check::Clear, known, unscanned), Given);
+            }
+        }
+    }
+}
