@@ -5,6 +5,7 @@
 pub mod attachments;
 pub mod bounded;
 pub mod breaker;
+pub mod bucket;
 pub mod cache;
 pub mod cap;
 pub mod catch_all;
@@ -32,6 +33,7 @@ pub mod time;
 pub mod trace;
 pub mod trial;
 pub mod verdict;
+pub mod zip;
 
 pub use endpoint::{Endpoint, Protocol, Tell, TlsMode};
 pub use envelope::{Envelope, MessageId, Origin, QueuedRecipient, RecipientState, RouteKey};

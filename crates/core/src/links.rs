@@ -11,6 +11,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::time::Timestamp;
+
 /// Up to so many recipients each get a token of their own (with `per_recipient`).
 pub const OWN_TOKENS: usize = 50;
 /// The group of those who share a token.
@@ -132,6 +134,54 @@ impl LinkSecret {
     }
 }
 
+/// What grants are made with: short-lived proofs that whoever holds a link has asked for a file, or has said its password.
+#[derive(Clone)]
+pub struct GrantKey([u8; 32]);
+
+impl fmt::Debug for GrantKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GrantKey(***)")
+    }
+}
+
+impl GrantKey {
+    /// From chance, or from the store.
+    pub fn new(octets: [u8; 32]) -> GrantKey {
+        GrantKey(octets)
+    }
+
+    /// A grant of `what` for the holder of this token; of no use without the token.
+    pub fn grant(&self, token: &Token, what: u32, until: Timestamp) -> String {
+        let seconds = until.0.div_euclid(1_000_000);
+        format!("{}{seconds:x}", self.seal(token, what, seconds))
+    }
+
+    /// Whether this grant is of ours, and not too old.
+    pub fn holds(&self, token: &Token, what: u32, grant: &str, now: Timestamp) -> bool {
+        let Some((seal, seconds)) = grant.split_at_checked(TOKEN_LEN) else { return false };
+        let (Ok(seal), Ok(seconds)) = (seal.parse::<Token>(), i64::from_str_radix(seconds, 16)) else {
+            return false;
+        };
+        // Digests are compared: how far they agree tells nothing of the seal.
+        seconds > now.0.div_euclid(1_000_000) && seal.hash() == self.seal(token, what, seconds).hash()
+    }
+
+    /// All inputs have one length: see [`LinkSecret::token`].
+    fn seal(&self, token: &Token, what: u32, seconds: i64) -> Token {
+        let digest: [u8; 32] = Sha256::new()
+            .chain_update(b"vouchsafe grant 1")
+            .chain_update(self.0)
+            .chain_update(token.0)
+            .chain_update(what.to_be_bytes())
+            .chain_update(seconds.to_be_bytes())
+            .finalize()
+            .into();
+        let mut octets = [0; OCTETS];
+        octets.copy_from_slice(&digest[..OCTETS]);
+        Token(octets)
+    }
+}
+
 /// Who has a token of his own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -206,6 +256,23 @@ mod tests {
     fn what_a_token_is_never_stands_in_a_log() {
         let secret = LinkSecret::new([7; 32]);
         assert_eq!(format!("{secret:?} {:?}", secret.token(1)), "LinkSecret(***) Token(***)");
+    }
+
+    #[test]
+    fn a_grant_is_for_one_token_one_file_and_a_while() {
+        let (key, token, now) = (GrantKey::new([1; 32]), Token([2; 20]), Timestamp(1_800_000_000_000_000));
+        let until = Timestamp(now.0 + 60_000_000);
+        let grant = key.grant(&token, 3, until);
+        assert!(key.holds(&token, 3, &grant, now));
+        assert!(!key.holds(&token, 3, &grant, until));
+        assert!(!key.holds(&token, 4, &grant, now));
+        assert!(!key.holds(&Token([3; 20]), 3, &grant, now));
+        assert!(!GrantKey::new([2; 32]).holds(&token, 3, &grant, now));
+        let longer = format!("{}7fffffff", &grant[..TOKEN_LEN]);
+        for wrong in ["", "a", &longer, &grant[..TOKEN_LEN], &format!("-{grant}"), "ä".repeat(40).as_str()] {
+            assert!(!key.holds(&token, 3, wrong, now), "{wrong}");
+        }
+        assert_eq!(format!("{key:?}"), "GrantKey(***)");
     }
 
     #[test]
