@@ -133,7 +133,7 @@ impl<'a> Trial<'a> {
         let mut left: VecDeque<usize> = (0..recipients.len()).filter(pending).collect();
         let mut report = Report { results: Vec::new(), tried: true, not_before: None };
         while !left.is_empty() {
-            let batch: Vec<usize> = left.drain(..left.len().min(BATCH)).collect();
+            let batch = self.batch(&mut left);
             let mut session = match self.session(kept).await {
                 Ok(session) => session,
                 Err(NoSession::Crowded) if self.results.is_empty() => return None,
@@ -166,6 +166,36 @@ impl<'a> Trial<'a> {
         }
         report.results = std::mem::take(&mut self.results);
         Some(report)
+    }
+
+    /// Takes the recipients of the next transaction: at most [`BATCH`], all with one link, if links stand in the form.
+    fn batch(&self, left: &mut VecDeque<usize>) -> Vec<usize> {
+        let Some(form) = self.job.delivery.form.as_ref().filter(|form| form.recipe.has_slot()) else {
+            return left.drain(..left.len().min(BATCH)).collect();
+        };
+        let group = |at: &usize| form.sharing.group(self.job.delivery.recipients[*at].index);
+        let first = left.front().map(group);
+        let mut batch = Vec::new();
+        left.retain(|at| {
+            let now = batch.len() < BATCH && Some(group(at)) == first;
+            if now {
+                batch.push(*at);
+            }
+            !now
+        });
+        batch
+    }
+
+    /// The link of these recipients, who have one in common; empty where none stands in the message.
+    fn link(&self, batch: &[usize]) -> Result<String, StoreFault> {
+        let delivery = &self.job.delivery;
+        let form = delivery.form.as_ref().filter(|form| form.recipe.has_slot());
+        let (Some(form), Some(&at)) = (form, batch.first()) else { return Ok(String::new()) };
+        let settings = self.deliverer.deps.settings.load();
+        match &settings.attachments.public_url {
+            Some(public_url) => Ok(form.link(public_url, delivery.recipients[at].index)),
+            None => Err(StoreFault::Broken("its links have no address: web.public_url is not given".into())),
+        }
     }
 
     /// The kept session, or a new one with the first next hop that can be had.
@@ -262,7 +292,11 @@ impl<'a> Trial<'a> {
             Err(fault) => return self.after_fault(session, &fault, session.messages > 0),
         }
         let offers = session.connection.capabilities().clone();
-        let needs = match needs(self.job, store, &offers).await {
+        let link = match self.link(batch) {
+            Ok(link) => link,
+            Err(fault) => return Step::Over(self.store_fault(&fault)),
+        };
+        let needs = match needs(self.job, store, &link, &offers).await {
             Ok(needs) => needs,
             Err(fault) => return Step::Over(self.store_fault(&fault)),
         };
@@ -280,12 +314,13 @@ impl<'a> Trial<'a> {
         if fit.is_empty() {
             return Step::Judged;
         }
-        let mut content = match content::open(self.job, store).await {
+        let mut content = match content::open(self.job, store, &link).await {
             Ok(content) => content,
             Err(fault) => return Step::Over(self.store_fault(&fault)),
         };
         let to: Vec<RcptTo> = fit.iter().map(|at| delivery.recipients[*at].to.clone()).collect();
-        let sent = session.connection.deliver(&mail, &to, delivery.message.size, &mut content).await;
+        let size = content::size(self.job, &link);
+        let sent = session.connection.deliver(&mail, &to, size, &mut content).await;
         session.messages += 1;
         match (sent, content.fault) {
             (_, Some(fault)) => Step::Over(self.store_fault(&fault)),
@@ -390,14 +425,19 @@ impl<'a> Trial<'a> {
 }
 
 /// Only a next hop that does not offer all is worth reading the message for.
-async fn needs(job: &Job, store: &dyn MailStore, offers: &Capabilities) -> Result<Needs, StoreFault> {
+async fn needs(
+    job: &Job,
+    store: &dyn MailStore,
+    link: &str,
+    offers: &Capabilities,
+) -> Result<Needs, StoreFault> {
     let mail = &job.delivery.message.mail;
     let eight_bit = mail.body == BodyKind::EightBitMime && !offers.eight_bit_mime;
     let utf8 = mail.smtputf8 && !offers.smtputf8;
     if !eight_bit && !utf8 {
         return Ok(Needs::default());
     }
-    content::needs(content::open(job, store).await?).await
+    content::needs(content::open(job, store, link).await?).await
 }
 
 /// Where a transaction leads.

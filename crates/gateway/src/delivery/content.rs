@@ -1,22 +1,43 @@
-//! A message's octets on their way out: from memory while they are there, else from the store.
+//! A message's octets on their way out: from memory while they are there, else from the store; in the form that their
+//! route gets.
 //!
-//! Never holds more than a chunk of what the store has. Proof: `tests/delivery/content.rs`.
+//! Never holds more than two chunks of what the store has. Proof: `tests/delivery/content.rs`.
 
 use bytes::Bytes;
 use vouchsafe_core::dsn::RETURNED;
 use vouchsafe_core::headers::{Fix, HeaderScanner};
 use vouchsafe_core::outcome::Needs;
 use vouchsafe_core::ports::{BodyReader, BoxFuture, MailStore, StoreFault};
+use vouchsafe_core::recipe::{Render, Rendered};
 
 use super::board::Job;
 
-/// Opens a message for one transaction.
-pub(super) async fn open(job: &Job, store: &dyn MailStore) -> Result<Content, StoreFault> {
+/// Opens a message for one transaction, as its route gets it; with links under `link`, if any stand in it.
+pub(super) async fn open(job: &Job, store: &dyn MailStore, link: &str) -> Result<Content, StoreFault> {
+    let message = &job.delivery.message;
     let reader: Box<dyn BodyReader> = match &job.content {
         Some((head, body)) => Box::new(InMemory([Some(head.clone()), Some(body.clone())])),
-        None => store.open_body(job.delivery.message.id).await?,
+        None => store.open_body(message.id).await?,
+    };
+    let reader = match &job.delivery.form {
+        Some(form) => Box::new(Formed {
+            reader,
+            head: message.size.saturating_sub(form.content),
+            render: Render::new(&form.recipe, link),
+            last: None,
+        }),
+        None => reader,
     };
     Ok(Content { reader, fault: None })
+}
+
+/// Octets that [`open`] will give.
+pub(super) fn size(job: &Job, link: &str) -> u64 {
+    let size = job.delivery.message.size;
+    match &job.delivery.form {
+        Some(form) => size.saturating_sub(form.content) + form.recipe.len(link),
+        None => size,
+    }
 }
 
 /// A reader that remembers what went wrong at our end: the client's side of the session only tells that something did.
@@ -33,6 +54,57 @@ impl BodyReader for Content {
             self.fault = chunk.as_ref().err().cloned();
             chunk
         })
+    }
+}
+
+/// A form of the content, behind the head.
+struct Formed {
+    reader: Box<dyn BodyReader>,
+    /// Octets of the head that are still to come.
+    head: u64,
+    render: Render,
+    /// Kept back until what follows is there: a fault at the content's end must come before the message's.
+    last: Option<Bytes>,
+}
+
+impl Formed {
+    async fn read(&mut self) -> Result<Option<Bytes>, StoreFault> {
+        loop {
+            if self.head > 0 {
+                let Some(mut chunk) = self.reader.next().await? else { return Err(ends_early()) };
+                let rest = chunk.split_off(usize::try_from(self.head).unwrap_or(usize::MAX).min(chunk.len()));
+                self.head -= chunk.len() as u64;
+                if !rest.is_empty() {
+                    self.render.push(rest);
+                }
+                return Ok(Some(chunk));
+            }
+            match self.render.step() {
+                Rendered::Octets(octets) => {
+                    if let Some(last) = self.last.replace(octets) {
+                        return Ok(Some(last));
+                    }
+                }
+                Rendered::More => {
+                    let chunk = self.reader.next().await?.ok_or_else(ends_early)?;
+                    self.render.push(chunk);
+                }
+                Rendered::End => {
+                    while self.last.is_some() && self.reader.next().await?.is_some() {}
+                    return Ok(self.last.take());
+                }
+            }
+        }
+    }
+}
+
+fn ends_early() -> StoreFault {
+    StoreFault::Corrupt("the content ends before its form does".into())
+}
+
+impl BodyReader for Formed {
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, StoreFault>> {
+        Box::pin(self.read())
     }
 }
 
@@ -60,11 +132,12 @@ pub(super) async fn needs(mut content: Content) -> Result<Needs, StoreFault> {
     Ok(Needs { eight_bit, utf8_header: scanner.facts().eight_bit })
 }
 
-/// The first octets of a message, for a notice; empty if they cannot be read: the notice is due all the same.
+/// The first octets of a message, for a notice; empty if they cannot be read: the notice is due all the same. Its
+/// links are left blank: they are for the recipient alone.
 pub(super) async fn beginning(job: &Job, store: &dyn MailStore) -> Vec<u8> {
     // Bounded by RETURNED.
     let mut octets = Vec::new();
-    let Ok(mut content) = open(job, store).await else { return octets };
+    let Ok(mut content) = open(job, store, "").await else { return octets };
     while let Ok(Some(chunk)) = content.next().await {
         let room = RETURNED - octets.len();
         octets.extend_from_slice(&chunk[..chunk.len().min(room)]);

@@ -1,12 +1,16 @@
 //! What leaves us: the octets as they came, whatever their number, and only what the next hop can carry.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
+use vouchsafe_core::attachments::{Access, Check, Detached, Detachment, Keep, LinkRules, SealedBlob};
+use vouchsafe_core::links::{LinkSecret, SHARED};
 use vouchsafe_core::ports::{Accepted, Body, MailStore};
+use vouchsafe_core::recipe::{Piece, Recipe, SlotCoding};
 use vouchsafe_smtp::BodyKind;
 
-use super::world::World;
+use super::world::{Draft, Taken, World};
 
 #[tokio::test(start_paused = true)]
 async fn a_message_leaves_as_it_came_from_memory_and_from_the_store() {
@@ -116,6 +120,116 @@ async fn corrupt_octets_are_held_and_never_sent() {
     let held = world.until("held", 1).await;
     assert_eq!(held[0].blame, "us");
     assert!(relay.taken().is_empty());
+}
+
+const LINKED: &str = "[web]\naddress = \"127.0.0.1:8080\"\ndownloads = \"127.0.0.1:8443\"\npublic_url = \"https://files.example\"\n";
+
+/// `Subject: hi`, a link, `end`, in place of content with a part cut out of its middle.
+fn formed(world: &World, draft: Draft, per_recipient: bool) -> Accepted {
+    let accepted = world.accepted(draft.body("Subject: hi\r\n\r\nCUT\r\nend\r\n"), true);
+    let (_, permit) = &accepted.envelope.recipients()[0];
+    let pieces = vec![
+        Piece::Body { from: 0, to: 15 },
+        Piece::Slot(SlotCoding::Plain),
+        Piece::Text(Bytes::from_static(b"\r\n")),
+        Piece::Body { from: 20, to: 25 },
+    ];
+    let blob =
+        SealedBlob { name: "b1".into(), len: 3, sha256: [1; 32], key: Vec::new(), keep: Keep::default() };
+    let detached = Detachment {
+        subject: "hi".into(),
+        check: Check::Clear,
+        parts: vec![Detached {
+            blob,
+            file_name: "a.bin".into(),
+            media_type: "application/octet-stream".into(),
+            position: 0,
+        }],
+        forms: vec![(permit.route().clone(), Recipe::new(pieces).unwrap())],
+        links: LinkRules {
+            per_recipient,
+            blind: Vec::new(),
+            expire: Duration::from_secs(86_400),
+            access: Access::Link,
+            downloads: None,
+            secret: LinkSecret::new([7; 32]),
+        },
+    };
+    Accepted { detached: Some(detached), ..accepted }
+}
+
+/// The link's token in a message that must be the form, with the size that was declared for it.
+fn token(taken: &Taken) -> String {
+    let (before, link) = taken.content.split_once("https://files.example/").unwrap();
+    let (token, after) = link.split_at(32);
+    assert_eq!((before, after), ("Received: by gate.example\r\nSubject: hi\r\n\r\n", "\r\nend\r\n"));
+    assert!(taken.mail.contains(&format!("SIZE={}", taken.content.len())), "{}", taken.mail);
+    token.to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_recipient_gets_a_link_of_its_own_at_every_attempt() {
+    let world = World::new(LINKED);
+    let relay = world.hop("relay.example");
+    let to = ["a@abroad.example", "b@abroad.example", "c@abroad.example"];
+    let draft = || world.message("alice@home.example", &to);
+    // From memory, with b put off; from the store when b is tried again.
+    relay.answers("RCPT TO:<b@", "450 4.2.0 later");
+    let accepted = formed(&world, draft(), true);
+    let Body::Memory(body) = &accepted.body else { panic!("in memory") };
+    let content = (accepted.head.clone(), body.clone());
+    let deliveries = world.store.accept(accepted).await.unwrap();
+    world.deliverer.offer(deliveries, Some(content));
+    world.until("deferred", 1).await;
+    relay.says(|_| None);
+    world.until("delivered", 3).await;
+    let taken = relay.taken();
+    let recipients: Vec<_> = taken.iter().map(|taken| taken.recipients.clone()).collect();
+    assert_eq!(
+        recipients,
+        [["RCPT TO:<a@abroad.example>"], ["RCPT TO:<c@abroad.example>"], ["RCPT TO:<b@abroad.example>"]]
+    );
+    let secret = LinkSecret::new([7; 32]);
+    let tokens: Vec<String> = taken.iter().map(token).collect();
+    assert_eq!(tokens, [0, 2, 1].map(|group| secret.token(group).to_string()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shared_link_needs_one_transaction() {
+    let world = World::new(LINKED);
+    let relay = world.hop("relay.example");
+    let accepted =
+        formed(&world, world.message("alice@home.example", &["a@abroad.example", "b@abroad.example"]), false);
+    let deliveries = world.store.accept(accepted).await.unwrap();
+    world.deliverer.offer(deliveries, None);
+    world.until("delivered", 2).await;
+    assert_eq!(relay.taken().len(), 1);
+    assert_eq!(token(&relay.taken()[0]), LinkSecret::new([7; 32]).token(SHARED).to_string());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_address_for_its_links_a_message_waits() {
+    let world = World::new("");
+    let relay = world.hop("relay.example");
+    let accepted = formed(&world, world.message("alice@home.example", &["a@abroad.example"]), true);
+    let deliveries = world.store.accept(accepted).await.unwrap();
+    world.deliverer.offer(deliveries, None);
+    let deferred = world.until("deferred", 1).await;
+    assert!(deferred[0].detail.contains("web.public_url"), "{}", deferred[0].detail);
+    assert!(relay.taken().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_notice_shows_no_link() {
+    let world = World::new(LINKED);
+    let (home, relay) = (world.hop("home.example"), world.hop("relay.example"));
+    relay.answers("RCPT", "550 5.1.1 no");
+    let accepted = formed(&world, world.message("alice@home.example", &["a@abroad.example"]), true);
+    let deliveries = world.store.accept(accepted).await.unwrap();
+    world.deliverer.offer(deliveries, None);
+    world.until("delivered", 1).await;
+    let notice = &home.taken()[0].content;
+    assert!(notice.contains("Subject: hi") && !notice.contains("files.example"), "{notice}");
 }
 
 impl World {
