@@ -15,6 +15,7 @@ pub mod doctor;
 pub mod dsn;
 pub mod endpoint;
 pub mod envelope;
+pub mod figures;
 pub mod guard;
 pub mod headers;
 pub mod links;

@@ -270,6 +270,10 @@ pub trait MailStore: Send + Sync {
     ) -> BoxFuture<'_, Result<u64, StoreFault>>;
     /// Numbers.
     fn stats(&self) -> BoxFuture<'_, Result<QueueStats, StoreFault>>;
+    /// Octets that the file system has left; `None` where there is none.
+    fn free_space(&self) -> Option<u64> {
+        None
+    }
     /// Housekeeping: frees segments, copies sparse ones forward, removes orphans; at most about `budget` octets of work.
     fn maintain(&self, budget: u64) -> BoxFuture<'_, Result<(), StoreFault>>;
 }
@@ -338,12 +342,37 @@ pub struct HistoryEvent {
     pub detail: String,
 }
 
+/// What is looked for in the history. What is empty or `None` restricts nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryFilter {
+    /// The session, the message, the sender or a recipient contains it, case-folded.
+    #[serde(default)]
+    pub text: String,
+    /// Only events of this kind.
+    #[serde(default)]
+    pub kind: String,
+    /// Only events at or after.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
+    /// Only events before.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
+    /// At most this many, the newest; 0 means 1,000.
+    #[serde(default)]
+    pub limit: usize,
+}
+
 /// What happened; batched, losable in a crash (never part of a promise but 8).
 pub trait History: Send + Sync {
     /// Records; returns at once.
     fn record(&self, event: HistoryEvent);
-    /// The newest `limit` events whose session, message, sender or recipient contains `text` (all if empty), newest first.
-    fn search(&self, text: String, limit: usize) -> BoxFuture<'_, Result<Vec<HistoryEvent>, StoreFault>>;
+    /// The newest events that fit, newest first.
+    fn search(&self, filter: HistoryFilter) -> BoxFuture<'_, Result<Vec<HistoryEvent>, StoreFault>>;
+    /// Keeps a slot of figures ([`crate::figures`]) in place of an earlier state of itself, and drops those before
+    /// `oldest`; returns at once.
+    fn keep_slot(&self, at: Timestamp, text: String, oldest: Timestamp);
+    /// The slots at or after `since`, the oldest first.
+    fn slots(&self, since: Timestamp) -> BoxFuture<'_, Result<Vec<(Timestamp, String)>, StoreFault>>;
     /// The newest `limit` events of trials, newest first.
     fn trials(&self, limit: usize) -> BoxFuture<'_, Result<Vec<HistoryEvent>, StoreFault>>;
 }

@@ -1,14 +1,16 @@
 //! The one door for whoever runs the gateway: CLI, control socket, and later the page. A request, a response; the
 //! same types everywhere, so that the next caller gets the same checks for free.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use vouchsafe_core::Timestamp;
 use vouchsafe_core::envelope::MessageId;
+use vouchsafe_core::figures::{Figure, Span};
 use vouchsafe_core::guard;
 use vouchsafe_core::ports::{
-    Clock, HistoryEvent, QueueAction, QueueFilter, QueueRow, QueueStats, StoreFault,
+    Clock, HistoryEvent, HistoryFilter, QueueAction, QueueFilter, QueueRow, QueueStats, StoreFault,
 };
 use vouchsafe_core::relay_probe::Standing;
 use vouchsafe_core::trial;
@@ -19,13 +21,17 @@ use crate::admin::audit::Entry;
 use crate::admin::control::{Examined, SentTest};
 use crate::admin::sessions::Session;
 use crate::admin::{self, Caller, Role};
-use crate::delegate::{Delegate, Tested, lock};
+use crate::delegate::{Delegate, Health, Tested, lock};
 use crate::gateway::Gateway;
+use crate::meter;
+use crate::running::RunningSession;
 use crate::stored::{Draft, SettingRow, Version, Wish};
 use crate::trace::Line;
 
 /// Events that a report of trials sums up at most.
 const TRIALS: usize = 100_000;
+/// Running sessions listed at most.
+const RUNNING: usize = 200;
 
 /// What can be asked for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -64,8 +70,15 @@ pub enum Request {
     GuardLift { what: String },
     /// What delegates on trial would have decided otherwise.
     TrialReport,
-    /// The newest events whose ids or addresses contain `text`.
-    History { text: String, limit: usize },
+    /// The newest events that fit.
+    History {
+        #[serde(flatten)]
+        filter: HistoryFilter,
+    },
+    /// What was counted and measured over a span that ends now.
+    Figures { span: Span },
+    /// Sessions of clients whose address, id or listener contains `text`.
+    Running { text: String },
     /// Every setting with its help, value and source, and the version of what the store holds.
     SettingsShow,
     /// What changes of the stored settings would mean.
@@ -136,6 +149,10 @@ pub enum Response {
     Trial { rows: Vec<trial::Row> },
     /// To `History`.
     History { events: Vec<HistoryEvent> },
+    /// To `Figures`: the words of the figures; for each slot when it began and its values in that order.
+    Figures { seconds: u64, names: Vec<String>, slots: Vec<(Timestamp, Vec<u64>)> },
+    /// To `Running`: the oldest 200.
+    Running { sessions: Vec<RunningSession> },
     /// To `SettingsShow`.
     Settings { version: u64, rows: Vec<SettingRow> },
     /// To `SettingsDraft`.
@@ -175,6 +192,18 @@ pub struct Status {
     pub delegates: Vec<(String, bool)>,
     /// Of the delegate that decides for any domain, if there is one.
     pub any_domain: Option<AnyDomain>,
+    /// How the delegates are, by name.
+    #[serde(default)]
+    pub health: BTreeMap<String, Health>,
+    /// Sessions of clients.
+    #[serde(default)]
+    pub sessions: usize,
+    /// When the oldest message of the queue came.
+    #[serde(default)]
+    pub oldest: Option<Timestamp>,
+    /// Octets that the file system has left.
+    #[serde(default)]
+    pub free: Option<u64>,
 }
 
 /// Whether strangers' mail is taken for domains without a block of their own.
@@ -308,8 +337,12 @@ impl Control {
                 let events = gateway.stores.history.trials(TRIALS).await.map_err(words)?;
                 Response::Trial { rows: trial::report(&events) }
             }
-            Request::History { text, limit } => {
-                Response::History { events: gateway.stores.history.search(text, limit).await.map_err(words)? }
+            Request::History { filter } => {
+                Response::History { events: gateway.stores.history.search(filter).await.map_err(words)? }
+            }
+            Request::Figures { span } => self.figures(span).await?,
+            Request::Running { text } => {
+                Response::Running { sessions: gateway.running.list(text.trim(), RUNNING) }
             }
             Request::SettingsShow
             | Request::SettingsDraft { .. }
@@ -347,6 +380,10 @@ impl Control {
         let any_domain = delegates.iter().find_map(standing);
         Ok(Status {
             any_domain,
+            health: meter::healths(&self.gateway),
+            sessions: self.gateway.running.count(),
+            oldest: meter::oldest(&self.gateway).await.map_err(words)?,
+            free: self.gateway.stores.mail.free_space(),
             hostname: self.gateway.settings.load().hostname.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             queue: self.gateway.stores.mail.stats().await.map_err(words)?,
@@ -354,11 +391,20 @@ impl Control {
         })
     }
 
+    async fn figures(&self, span: Span) -> Result<Response, String> {
+        let slots = self.gateway.meter.span(span, self.gateway.clock.now()).await.map_err(words)?;
+        Ok(Response::Figures {
+            seconds: span.step().as_secs(),
+            names: Figure::ALL.iter().map(|figure| figure.word().to_owned()).collect(),
+            slots: slots.into_iter().map(|slot| (slot.at, slot.values.to_vec())).collect(),
+        })
+    }
+
     async fn show(&self, message: MessageId) -> Result<Response, String> {
         let filter = QueueFilter { message: Some(message), ..QueueFilter::default() };
         let rows = self.gateway.stores.mail.list(filter).await.map_err(words)?;
-        let mut history =
-            self.gateway.stores.history.search(message.to_string(), 1000).await.map_err(words)?;
+        let of_message = HistoryFilter { text: message.to_string(), ..HistoryFilter::default() };
+        let mut history = self.gateway.stores.history.search(of_message).await.map_err(words)?;
         history.reverse();
         if rows.is_empty() && history.is_empty() {
             return Err(format!(

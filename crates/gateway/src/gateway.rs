@@ -21,6 +21,8 @@ use crate::delegate::{Delegates, Means, lock};
 use crate::delivery::{self, Deliverer};
 use crate::intake::Budget;
 use crate::lists::Lists;
+use crate::meter::Meter;
+use crate::running::Running;
 use crate::stored::Stored;
 use crate::tasks::Tasks;
 use crate::trace::Hub;
@@ -87,6 +89,10 @@ pub struct Gateway {
     pub aliases: AliasFile,
     /// Sends what was taken.
     pub deliverer: Arc<Deliverer>,
+    /// Counts what happens.
+    pub meter: Arc<Meter>,
+    /// Sessions of clients.
+    pub running: Running,
     /// Live dialogues.
     pub trace: Hub,
     /// Owner of all tasks.
@@ -101,7 +107,7 @@ impl Gateway {
     /// Must be called inside a tokio runtime.
     pub fn new(
         settings: Settings,
-        stores: Stores,
+        mut stores: Stores,
         dial: Arc<dyn Dial>,
         clock: Arc<SystemClock>,
     ) -> Arc<Gateway> {
@@ -112,6 +118,8 @@ impl Gateway {
         // The key of the store takes this one's place before the first listener opens.
         let guard = Arc::new(Mutex::new(Guard::new(rand::random())));
         let settings = Arc::new(ArcSwap::from_pointee(settings));
+        let meter = Meter::new(Arc::clone(&stores.history), Arc::clone(&settings));
+        stores.history = meter.clone();
         let means = Means {
             connector: Arc::clone(&connector),
             hello: hello.clone(),
@@ -150,6 +158,8 @@ impl Gateway {
             lists: Lists::default(),
             aliases: AliasFile::default(),
             deliverer,
+            meter,
+            running: Running::default(),
             trace,
             tasks,
             budget,

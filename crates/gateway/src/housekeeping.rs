@@ -29,6 +29,7 @@ pub(crate) async fn run(gateway: &Gateway) {
         }
         save(gateway).await;
         gateway.delegates.test_relaying();
+        gateway.meter.tick(gateway).await;
         if round.is_multiple_of(TIDY.0) {
             gateway.stores.verdicts.prune_verdicts(gateway.clock.now());
             if let Err(fault) = gateway.stores.mail.maintain(TIDY.1).await {
@@ -60,7 +61,7 @@ pub(crate) async fn save(gateway: &Gateway) {
     }
 }
 
-/// Takes up what an earlier run counted. Before the first login is asked about.
+/// Takes up what an earlier run counted: guard and meter. Before the first login is asked about.
 pub(crate) async fn restore(gateway: &Gateway) -> Result<(), StoreFault> {
     let key = match gateway.stores.settings.value(KEY).await?.as_deref().and_then(from_hex) {
         Some(key) => key,
@@ -81,7 +82,7 @@ pub(crate) async fn restore(gateway: &Gateway) -> Result<(), StoreFault> {
     };
     let entries = kept.into_iter().filter(|kept| now < kept.until).map(entry).collect();
     lock(&gateway.guard).restore(key, entries, gateway.clock.tick());
-    Ok(())
+    gateway.meter.restore(now).await
 }
 
 fn from_hex(text: &str) -> Option<[u8; 32]> {

@@ -17,6 +17,7 @@ use vouchsafe_config::{
     AuthWithoutTls, Limits, Listener, ListenerKind, ListenerTls, ProxyProtocol, Settings,
 };
 use vouchsafe_core::policy;
+use vouchsafe_core::ports::Clock;
 use vouchsafe_net::proxy::{self, Told};
 use vouchsafe_net::server::{Connection, drive};
 use vouchsafe_net::server_tls;
@@ -32,6 +33,7 @@ use crate::delegate::lock;
 use crate::gateway::Gateway;
 use crate::housekeeping;
 use crate::reception::{Rename, Session};
+use crate::running::RunningSession;
 
 /// How long sessions and attempts may take to come to an end.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -126,6 +128,7 @@ impl Supervisor {
         self.gateway.tasks.stop();
         let in_time = tokio::time::timeout(DRAIN, self.gateway.tasks.ended()).await.is_ok();
         housekeeping::save(&self.gateway).await;
+        self.gateway.meter.close(&self.gateway).await;
         in_time
     }
 
@@ -272,6 +275,12 @@ impl Port {
         let config = made.config(address, xclient);
         let mut session = Session::new(Arc::clone(&self.gateway), Arc::clone(&made.listener), peer, refuse);
         let id = session.id.clone();
+        let _running = self.gateway.running.begin(RunningSession {
+            session: id.clone(),
+            client: address,
+            listener: self.name.clone(),
+            since: self.gateway.clock.now(),
+        });
         let _place = match xclient {
             true => {
                 session.let_rename(rename(made, place));

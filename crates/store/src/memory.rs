@@ -16,8 +16,8 @@ use vouchsafe_core::attachments::Form;
 use vouchsafe_core::guard::{Digest, Kind};
 use vouchsafe_core::ports::{
     Accepted, Body, BodyReader, BodyWriter, BoxFuture, Delivery, GuardStore, History, HistoryEvent,
-    KeptCounter, KeptVerdict, MailStore, Message, QueueAction, QueueFilter, QueueRow, QueueStats,
-    Reservation, SettingsStore, Settlement, SpooledBody, StoreFault, User, VerdictStore,
+    HistoryFilter, KeptCounter, KeptVerdict, MailStore, Message, QueueAction, QueueFilter, QueueRow,
+    QueueStats, Reservation, SettingsStore, Settlement, SpooledBody, StoreFault, User, VerdictStore,
 };
 use vouchsafe_core::trial;
 use vouchsafe_core::{MessageId, QueuedRecipient, RecipientState, RouteKey, Timestamp};
@@ -53,6 +53,7 @@ struct State {
     values: HashMap<&'static str, String>,
     records: BTreeMap<(&'static str, String), String>,
     events: VecDeque<HistoryEvent>,
+    slots: BTreeMap<Timestamp, String>,
     verdicts: BTreeMap<(String, String), KeptVerdict>,
     counters: HashMap<(Kind, Digest), KeptCounter>,
     shares: shares::Shares,
@@ -479,10 +480,16 @@ impl History for MemoryStore {
         state.events.push_back(event);
     }
 
-    fn search(&self, text: String, limit: usize) -> BoxFuture<'_, Result<Vec<HistoryEvent>, StoreFault>> {
-        let text = text.to_lowercase();
+    fn search(&self, filter: HistoryFilter) -> BoxFuture<'_, Result<Vec<HistoryEvent>, StoreFault>> {
+        let text = filter.text.trim().to_lowercase();
+        let fits = |event: &&HistoryEvent| {
+            names(event, &text)
+                && (filter.kind.is_empty() || event.kind == filter.kind)
+                && filter.since.is_none_or(|since| since <= event.at)
+                && filter.until.is_none_or(|until| event.at < until)
+        };
         let state = self.lock();
-        let found = state.events.iter().rev().filter(|event| names(event, &text)).take(limit_of(limit));
+        let found = state.events.iter().rev().filter(fits).take(limit_of(filter.limit));
         ready(Ok(found.cloned().collect()))
     }
 
@@ -490,6 +497,17 @@ impl History for MemoryStore {
         let state = self.lock();
         let found = state.events.iter().rev().filter(|event| event.kind == trial::KIND).take(limit);
         ready(Ok(found.cloned().collect()))
+    }
+
+    fn keep_slot(&self, at: Timestamp, text: String, oldest: Timestamp) {
+        let mut state = self.lock();
+        state.slots.insert(at, text);
+        state.slots.retain(|at, _| oldest <= *at);
+    }
+
+    fn slots(&self, since: Timestamp) -> BoxFuture<'_, Result<Vec<(Timestamp, String)>, StoreFault>> {
+        let found = self.lock().slots.range(since..).map(|(at, text)| (*at, text.clone())).collect();
+        ready(Ok(found))
     }
 }
 
@@ -542,7 +560,7 @@ impl GuardStore for MemoryStore {
 /// True if the session, message, sender or recipient of the event contains `text`, which is in lower case.
 fn names(event: &HistoryEvent, text: &str) -> bool {
     event.session.to_lowercase().contains(text)
-        || event.message.is_some_and(|id| id.to_string().contains(text))
+        || event.message.is_some_and(|id| id.to_string().starts_with(text))
         || event.sender.to_lowercase().contains(text)
         || event.recipient.to_lowercase().contains(text)
 }

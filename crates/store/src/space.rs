@@ -42,6 +42,11 @@ impl Space {
         Ok(reserved)
     }
 
+    /// Octets that the file system has left, as it says now.
+    pub fn free(&self) -> io::Result<u64> {
+        (self.free)()
+    }
+
     fn take(&self, more: u64, stranger: bool) -> Result<(), StoreFault> {
         let mut account = self.lock();
         if account.calls_left == 0 || account.octets_left < more {

@@ -15,6 +15,8 @@ impl Request {
             | VerdictsList { .. }
             | GuardList
             | History { .. }
+            | Figures { .. }
+            | Running { .. }
             | Trace { .. } => Role::ReadOnly,
             QueueAct { .. }
             | UserAdd { .. }
@@ -47,6 +49,8 @@ impl Request {
             | VerdictsList { .. }
             | GuardList
             | History { .. }
+            | Figures { .. }
+            | Running { .. }
             | Trace { .. }
             | AuditList { .. }
             | SettingsShow

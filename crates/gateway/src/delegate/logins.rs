@@ -31,6 +31,7 @@ use vouchsafe_net::client::{Connection, Exchanged, Fault, FaultKind, Identity, P
 use vouchsafe_smtp::sasl::{Mechanism, Names};
 use vouchsafe_smtp::{Secret, Tick};
 
+use super::tally::Tally;
 use super::{Means, lock};
 use sessions::{Advance, Door, Place};
 
@@ -98,6 +99,7 @@ struct Shared {
     /// A session was opened in advance.
     warmed: Notify,
     state: Mutex<State>,
+    tally: Arc<Tally>,
 }
 
 struct State {
@@ -112,7 +114,7 @@ struct State {
 }
 
 impl Logins {
-    pub(super) fn new(settings: settings::Delegate, means: Means) -> Logins {
+    pub(super) fn new(settings: settings::Delegate, means: Means, tally: Arc<Tally>) -> Logins {
         let state = State {
             cache: Bounded::new(CACHED),
             flights: HashMap::new(),
@@ -130,6 +132,7 @@ impl Logins {
                 state: Mutex::new(state),
                 settings,
                 means,
+                tally,
             }),
         }
     }
@@ -141,18 +144,22 @@ impl Logins {
     pub(super) async fn ask(&self, login: &str, credential: &Credential, client: &LoginClient) -> Asked {
         let name = &self.shared.settings.name;
         let account = self.shared.settings.login_name.map(login);
+        let begun = self.shared.means.clock.tick();
         let waiting = match self.shared.look_up(account, credential, client) {
             Ok(Known { asked, held_back }) => {
+                self.shared.tally.remembered(&asked.verdict);
                 tokio::time::sleep(held_back.min(self.shared.settings.deadline)).await;
                 return asked;
             }
             Err(waiting) => waiting,
         };
-        match timeout(self.shared.settings.deadline, waiting).await {
+        let asked = match timeout(self.shared.settings.deadline, waiting).await {
             Ok(Ok(asked)) => asked,
             Ok(Err(_)) => Asked::unavailable(format!("delegate {name}: shut down")),
             Err(_) => self.shared.late(),
-        }
+        };
+        self.shared.tally.asked(&asked.verdict, self.shared.means.clock.tick().since(begun));
+        asked
     }
 
     pub(super) fn begin(

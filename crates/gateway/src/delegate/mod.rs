@@ -7,6 +7,7 @@ mod logins;
 pub mod offers;
 mod recipients;
 mod relay_gate;
+mod tally;
 mod test;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,8 @@ use logins::Logins;
 pub use logins::{Asked, Credential, Exchange, LoginClient, Step, unfit};
 use offers::Offers;
 use recipients::Recipients;
+pub use tally::Health;
+use tally::Tally;
 pub use test::Tested;
 
 /// Verdicts kept per delegate, yes and no each.
@@ -64,16 +67,19 @@ pub struct Delegate {
     means: Means,
     recipients: Recipients,
     logins: Logins,
+    tally: Arc<Tally>,
     restored: AtomicBool,
 }
 
 impl Delegate {
     fn new(settings: &settings::Delegate, means: &Means) -> Arc<Delegate> {
+        let tally = Arc::new(Tally::default());
         Arc::new(Delegate {
             settings: settings.clone(),
             means: means.clone(),
-            recipients: Recipients::new(settings.clone(), means.clone()),
-            logins: Logins::new(settings.clone(), means.clone()),
+            recipients: Recipients::new(settings.clone(), means.clone(), Arc::clone(&tally)),
+            logins: Logins::new(settings.clone(), means.clone(), Arc::clone(&tally)),
+            tally,
             restored: AtomicBool::new(false),
         })
     }
@@ -151,6 +157,11 @@ impl Delegate {
                     "verdicts of the last run cannot be read; recipients are asked anew"),
             }
         });
+    }
+    /// How it is, and what it was asked.
+    pub fn health(&self) -> Health {
+        let (sessions, sessions_at_most, waiting) = self.recipients.load();
+        Health { reachable: !self.is_open(), sessions, sessions_at_most, waiting, ..self.tally.health() }
     }
     /// The delegate is left alone for now: it could not be reached several times.
     pub fn is_open(&self) -> bool {

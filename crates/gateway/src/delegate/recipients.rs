@@ -24,6 +24,7 @@ use vouchsafe_net::client::{Connection, Fault, Timeouts};
 use vouchsafe_smtp::{Mailbox, Reply, Tick};
 
 use super::relay_gate::{RelayGate, Shown};
+use super::tally::Tally;
 use super::{CACHED_VERDICTS, Means, lock};
 
 /// Refusals a session may collect before it is retired (FACTS section 5).
@@ -50,6 +51,7 @@ struct Shared {
     state: Mutex<State>,
     work: Notify,
     relay_gate: Option<RelayGate>,
+    tally: Arc<Tally>,
 }
 
 struct State {
@@ -92,7 +94,7 @@ struct Kept {
 }
 
 impl Recipients {
-    pub(super) fn new(settings: settings::Delegate, means: Means) -> Recipients {
+    pub(super) fn new(settings: settings::Delegate, means: Means, tally: Arc<Tally>) -> Recipients {
         let times = Times {
             yes: settings.verdicts.yes,
             refresh: settings.verdicts.refresh,
@@ -110,15 +112,26 @@ impl Recipients {
             held: HashMap::new(),
         };
         let (state, work, relay_gate) = (Mutex::new(state), Notify::new(), RelayGate::of(&settings));
-        let shared = Shared { settings, means, times, state, work, relay_gate };
+        let shared = Shared { settings, means, times, state, work, relay_gate, tally };
         Recipients { shared: Arc::new(shared) }
     }
 
     pub(super) async fn ask(&self, mailbox: &Mailbox, session: &str) -> Verdict {
+        let clock = &self.shared.means.clock;
+        let begun = clock.tick();
         let waiting = match self.shared.look_up(mailbox, session) {
-            Ok(verdict) => return verdict,
+            Ok(verdict) => {
+                self.shared.tally.remembered(&verdict);
+                return verdict;
+            }
             Err(waiting) => waiting,
         };
+        let verdict = self.wait(waiting, mailbox).await;
+        self.shared.tally.asked(&verdict, clock.tick().since(begun));
+        verdict
+    }
+
+    async fn wait(&self, waiting: oneshot::Receiver<Verdict>, mailbox: &Mailbox) -> Verdict {
         let name = &self.shared.settings.name;
         match timeout(self.shared.settings.deadline, waiting).await {
             Ok(Ok(verdict)) => verdict,
@@ -220,6 +233,12 @@ impl Recipients {
     pub(super) fn known_good(&self, text: &str) -> Vec<String> {
         let now = self.shared.means.clock.tick();
         lock(&self.shared.state).cache.known_good(text, &self.shared.times, now)
+    }
+
+    /// Sessions, how many there may be, questions that wait for one.
+    pub(super) fn load(&self) -> (u64, u64, u64) {
+        let state = lock(&self.shared.state);
+        (state.workers as u64, state.cap.now() as u64, state.queue.len() as u64)
     }
 
     pub(super) fn is_open(&self) -> bool {

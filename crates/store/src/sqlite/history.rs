@@ -9,6 +9,7 @@ use rusqlite::{Connection, params};
 use tokio::sync::oneshot;
 use vouchsafe_core::ports::HistoryEvent;
 
+use super::search;
 use super::verdicts::{self, Change};
 
 /// Events that wait at most: about 2 MB.
@@ -19,6 +20,8 @@ const ENOUGH: usize = 512;
 const LINGER: Duration = Duration::from_millis(250);
 /// Events older than this, seen from the newest, leave: 30 days.
 const KEEP_MICROSECONDS: i64 = 30 * 24 * 3600 * 1_000_000;
+/// Events that leave at once: a round of housekeeping comes every ten seconds.
+const PRUNED: i64 = 20_000;
 /// Events kept at most.
 const KEEP_EVENTS: i64 = 2_000_000;
 
@@ -152,10 +155,13 @@ fn write(
             "INSERT INTO event (at, session, message, kind, sender, recipient, blame, detail)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?;
+        let mut text = transaction.prepare_cached("INSERT INTO event_text (rowid, text) VALUES (?1, ?2)")?;
         for event in events {
             let HistoryEvent { at, session, message, kind, sender, recipient, blame, detail } = event;
             let message = message.map(|id| id.to_string());
             statement.execute(params![at.0, session, message, kind, sender, recipient, blame, detail])?;
+            let words = search::text_of(kind, session, sender, recipient);
+            text.execute(params![transaction.last_insert_rowid(), words])?;
         }
     }
     verdicts::apply(&transaction, changes)?;
@@ -163,13 +169,28 @@ fn write(
 }
 
 /// Age is counted from the newest event: the store has no clock.
-fn delete_old(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute(
-        "DELETE FROM event WHERE id < max(
+fn delete_old(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    let first: Option<i64> = transaction.query_row(
+        "SELECT max(
             (SELECT max(id) FROM event) - ?1,
             (SELECT min(id) FROM event WHERE at >= (SELECT at FROM event ORDER BY id DESC LIMIT 1) - ?2))",
         [KEEP_EVENTS, KEEP_MICROSECONDS],
+        |row| row.get(0),
     )?;
+    if let Some(first) = first {
+        // Each text leaves with its event: what is deleted there must have been there.
+        let old = "SELECT id FROM event WHERE id < ?1 ORDER BY id LIMIT ?2";
+        let old: Vec<i64> = transaction
+            .prepare_cached(old)?
+            .query_map([first, PRUNED], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        for id in old {
+            transaction.prepare_cached("DELETE FROM event_text WHERE rowid = ?1")?.execute([id])?;
+            transaction.prepare_cached("DELETE FROM event WHERE id = ?1")?.execute([id])?;
+        }
+    }
+    transaction.commit()?;
     connection.execute_batch("PRAGMA incremental_vacuum(1024); PRAGMA wal_checkpoint(PASSIVE)")
 }
 
@@ -201,11 +222,11 @@ mod tests {
     fn events_leave_after_thirty_days() {
         let dir = tempfile::tempdir().unwrap();
         let mut connection = schema::open(&dir.path().join("history.db"), "NORMAL", schema::HISTORY).unwrap();
-        delete_old(&connection).unwrap();
+        delete_old(&mut connection).unwrap();
         let newest = 2 * KEEP_MICROSECONDS;
         let old = [1, newest - KEEP_MICROSECONDS - 1, newest - KEEP_MICROSECONDS, newest];
         write(&mut connection, &old.into_iter().map(event).collect(), &[]).unwrap();
-        delete_old(&connection).unwrap();
+        delete_old(&mut connection).unwrap();
         assert_eq!(times(&connection), old[2..]);
     }
 

@@ -16,6 +16,7 @@ mod records;
 mod request;
 mod row;
 mod schema;
+mod search;
 mod segment;
 mod shared;
 mod shares;
@@ -37,9 +38,9 @@ use vouchsafe_core::attachments::{
 };
 use vouchsafe_core::links::TokenHash;
 use vouchsafe_core::ports::{
-    Accepted, BodyReader, BodyWriter, BoxFuture, Delivery, GuardStore, History, HistoryEvent, KeptCounter,
-    KeptVerdict, MailStore, QueueAction, QueueFilter, QueueRow, QueueStats, Reservation, SettingsStore,
-    Settlement, StoreFault, User, VerdictStore,
+    Accepted, BodyReader, BodyWriter, BoxFuture, Delivery, GuardStore, History, HistoryEvent, HistoryFilter,
+    KeptCounter, KeptVerdict, MailStore, QueueAction, QueueFilter, QueueRow, QueueStats, Reservation,
+    SettingsStore, Settlement, StoreFault, User, VerdictStore,
 };
 use vouchsafe_core::{MessageId, RouteKey, Timestamp};
 
@@ -382,6 +383,10 @@ impl MailStore for SqliteStore {
         Box::pin(std::future::ready(Ok(self.shared.index().stats())))
     }
 
+    fn free_space(&self) -> Option<u64> {
+        self.space.free().ok()
+    }
+
     fn maintain(&self, budget: u64) -> BoxFuture<'_, Result<(), StoreFault>> {
         self.inbox.prune();
         self.request(|answer| Request::Maintain(budget, answer))
@@ -516,12 +521,12 @@ impl History for SqliteStore {
         self.inbox.push(event);
     }
 
-    fn search(&self, text: String, limit: usize) -> BoxFuture<'_, Result<Vec<HistoryEvent>, StoreFault>> {
+    fn search(&self, filter: HistoryFilter) -> BoxFuture<'_, Result<Vec<HistoryEvent>, StoreFault>> {
         let written = self.inbox.barrier();
         Box::pin(async move {
             // An error means that the history's thread has ended: what it wrote can still be read.
             let _ = written.await;
-            self.ask(|answer| Question::Events(text, limit, answer)).await
+            self.ask(|answer| Question::Events(filter, answer)).await
         })
     }
 
@@ -530,6 +535,18 @@ impl History for SqliteStore {
         Box::pin(async move {
             let _ = written.await;
             self.ask(|answer| Question::Trials(limit, answer)).await
+        })
+    }
+
+    fn keep_slot(&self, at: Timestamp, text: String, oldest: Timestamp) {
+        self.inbox.change(Change::Slot { at, text, oldest });
+    }
+
+    fn slots(&self, since: Timestamp) -> BoxFuture<'_, Result<Vec<(Timestamp, String)>, StoreFault>> {
+        let written = self.inbox.barrier();
+        Box::pin(async move {
+            let _ = written.await;
+            self.ask(|answer| Question::Slots(since, answer)).await
         })
     }
 }

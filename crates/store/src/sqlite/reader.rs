@@ -5,14 +5,17 @@
 
 use std::sync::mpsc::Receiver;
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::Connection;
 use vouchsafe_core::attachments::{AuditRow, BlobRef, Landing, Share, ShareFilter, Usage};
 use vouchsafe_core::links::TokenHash;
-use vouchsafe_core::ports::{HistoryEvent, KeptCounter, KeptVerdict, QueueFilter, QueueRow, User};
+use vouchsafe_core::ports::{
+    HistoryEvent, HistoryFilter, KeptCounter, KeptVerdict, QueueFilter, QueueRow, User,
+};
 use vouchsafe_core::{MessageId, Timestamp};
 
 use super::records;
 use super::request::Answer;
+use super::search;
 use super::shares;
 use super::tables;
 use super::verdicts;
@@ -28,8 +31,10 @@ pub enum Question {
     Value(&'static str, Answer<Option<String>>),
     /// Records of a kind, the highest keys first.
     Records(&'static str, usize, Answer<Vec<(String, String)>>),
-    /// The newest events that contain a text.
-    Events(String, usize, Answer<Vec<HistoryEvent>>),
+    /// The newest events that fit.
+    Events(HistoryFilter, Answer<Vec<HistoryEvent>>),
+    /// Slots of figures.
+    Slots(Timestamp, Answer<Vec<(Timestamp, String)>>),
     /// The newest events of trials.
     Trials(usize, Answer<Vec<HistoryEvent>>),
     /// What is kept of a delegate's verdicts.
@@ -78,12 +83,9 @@ pub fn run(queue: &Connection, history: &Connection, questions: &Receiver<Questi
                 let found = records::load(queue, kind, newest);
                 let _ = answer.send(found.map_err(|error| tables::fault_of(&error)));
             }
-            Question::Events(text, limit, answer) => {
-                let _ = answer.send(events(history, &text, limit).map_err(|error| tables::fault_of(&error)));
-            }
-            Question::Trials(limit, answer) => {
-                let _ = answer.send(trials(history, limit).map_err(|error| tables::fault_of(&error)));
-            }
+            Question::Events(filter, answer) => give(answer, search::events(history, &filter)),
+            Question::Slots(since, answer) => give(answer, search::slots(history, since)),
+            Question::Trials(limit, answer) => give(answer, search::trials(history, limit)),
             Question::Verdicts(delegate, answer) => {
                 let _ =
                     answer.send(verdicts::load(history, &delegate).map_err(|error| tables::fault_of(&error)));
@@ -123,39 +125,4 @@ fn users(queue: &Connection) -> rusqlite::Result<Vec<User>> {
 fn value(queue: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
     let mut statement = queue.prepare_cached("SELECT value FROM value WHERE key = ?1")?;
     statement.query_map([key], |row| row.get(0))?.next().transpose()
-}
-
-fn events(history: &Connection, text: &str, limit: usize) -> rusqlite::Result<Vec<HistoryEvent>> {
-    let mut statement = history.prepare_cached(
-        "SELECT at, session, message, kind, sender, recipient, blame, detail FROM event
-         WHERE ?1 = '' OR instr(lower(session), ?1) OR instr(message, ?1) OR instr(lower(sender), ?1)
-               OR instr(lower(recipient), ?1)
-         ORDER BY id DESC LIMIT ?2",
-    )?;
-    let limit = i64::try_from(crate::limit_of(limit)).unwrap_or(i64::MAX);
-    let rows = statement.query_map(params![text.to_ascii_lowercase(), limit], event)?;
-    rows.collect()
-}
-
-/// The kind is written out, so that the index of these events is used.
-fn trials(history: &Connection, limit: usize) -> rusqlite::Result<Vec<HistoryEvent>> {
-    let mut statement = history.prepare_cached(
-        "SELECT at, session, message, kind, sender, recipient, blame, detail FROM event
-         WHERE kind = 'trial' ORDER BY id DESC LIMIT ?1",
-    )?;
-    let rows = statement.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], event)?;
-    rows.collect()
-}
-
-fn event(row: &Row<'_>) -> rusqlite::Result<HistoryEvent> {
-    Ok(HistoryEvent {
-        at: Timestamp(row.get(0)?),
-        session: row.get(1)?,
-        message: row.get::<_, Option<String>>(2)?.and_then(|id| id.parse().ok()),
-        kind: row.get(3)?,
-        sender: row.get(4)?,
-        recipient: row.get(5)?,
-        blame: row.get(6)?,
-        detail: row.get(7)?,
-    })
 }

@@ -22,6 +22,7 @@ pub const HISTORY: &[&str] = &[
     include_str!("migrations/history_0001.sql"),
     include_str!("migrations/history_0002.sql"),
     include_str!("migrations/history_0003.sql"),
+    include_str!("migrations/history_0004.sql"),
 ];
 
 /// Opens a database to write. `synchronous`: FULL makes each commit durable (in WAL mode nothing less does).

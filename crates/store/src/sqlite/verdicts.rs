@@ -1,4 +1,4 @@
-//! The SQL of kept verdicts, in `history.db`, and of the guard's counters, in `queue.db`.
+//! The SQL of kept verdicts and figures, in `history.db`, and of the guard's counters, in `queue.db`.
 //!
 //! Never decides what is worth keeping. Proof: the conformance suite.
 
@@ -8,7 +8,7 @@ use vouchsafe_core::guard::Kind;
 use vouchsafe_core::ports::{KeptCounter, KeptVerdict};
 use vouchsafe_smtp::{Enhanced, Reply};
 
-/// A change of what is kept of a delegate's verdicts.
+/// A change of what is kept beside the events.
 pub enum Change {
     /// Keep, in place of what was kept.
     Save(String, Vec<KeptVerdict>),
@@ -16,6 +16,15 @@ pub enum Change {
     Remove(String, Vec<String>),
     /// Forget what is good no longer.
     Prune(Timestamp),
+    /// Keep a slot of figures, and forget those before `oldest`.
+    Slot {
+        /// When it began.
+        at: Timestamp,
+        /// Its figures.
+        text: String,
+        /// Kept from here on.
+        oldest: Timestamp,
+    },
 }
 
 /// Makes changes, in their order.
@@ -44,6 +53,11 @@ pub fn apply(connection: &Connection, changes: &[Change]) -> rusqlite::Result<()
             }
             Change::Prune(now) => {
                 connection.prepare_cached("DELETE FROM verdict WHERE until <= ?1")?.execute([now.0])?;
+            }
+            Change::Slot { at, text, oldest } => {
+                let keep = "INSERT OR REPLACE INTO slot (at, text) VALUES (?1, ?2)";
+                connection.prepare_cached(keep)?.execute(params![at.0, text])?;
+                connection.prepare_cached("DELETE FROM slot WHERE at < ?1")?.execute([oldest.0])?;
             }
         }
     }

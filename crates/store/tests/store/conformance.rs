@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use vouchsafe_core::guard::Kind;
 use vouchsafe_core::ports::{
-    Body, GuardStore, History, HistoryEvent, KeptCounter, KeptVerdict, MailStore, QueueAction, QueueFilter,
-    QueueStats, SettingsStore, StoreFault, User, VerdictStore,
+    Body, GuardStore, History, HistoryEvent, HistoryFilter, KeptCounter, KeptVerdict, MailStore, QueueAction,
+    QueueFilter, QueueStats, SettingsStore, StoreFault, User, VerdictStore,
 };
 use vouchsafe_core::{MessageId, RecipientState, RouteKey, Timestamp};
 use vouchsafe_smtp::Reply;
@@ -70,6 +70,7 @@ suite! {
     parallel_reservations_cannot_overshoot,
     users_and_values_are_kept,
     history_is_searched_newest_first,
+    slots_of_figures_are_replaced_and_leave,
     history_gives_the_events_of_trials_alone,
     verdicts_are_kept_by_delegate_until_they_expire,
     counters_of_the_guard_are_kept_until_they_are_cleared,
@@ -427,7 +428,9 @@ async fn history_is_searched_newest_first(given: Given) {
     for event in events.clone() {
         store.record(event);
     }
-    let found = |text: &str, limit| store.search(text.to_owned(), limit);
+    let found = |text: &str, limit| {
+        store.search(HistoryFilter { text: text.to_owned(), limit, ..HistoryFilter::default() })
+    };
     assert_eq!(found("", 2).await.unwrap(), [events[2].clone(), events[1].clone()]);
     assert_eq!(found("ONE.example", 0).await.unwrap(), [events[1].clone(), events[0].clone()]);
     assert_eq!(found("c@TWO", 0).await.unwrap(), [events[2].clone()]);
@@ -435,6 +438,37 @@ async fn history_is_searched_newest_first(given: Given) {
     assert_eq!(found(&id(2).to_string(), 0).await.unwrap(), [events[1].clone()]);
     assert_eq!(found("from.test", 0).await.unwrap().len(), 3);
     assert!(found("550", 0).await.unwrap().is_empty());
+    // Few letters, a part of an id, what only looks like an expression.
+    assert_eq!(found("-3", 0).await.unwrap(), [events[2].clone()]);
+    assert_eq!(found(&id(3).to_string()[..31], 0).await.unwrap().len(), 2);
+    assert!(found("one\" OR \"two", 0).await.unwrap().is_empty());
+    store.record(HistoryEvent { kind: "delivered".to_owned(), ..event(4, "s-4", "a@one.example") });
+    let filtered = |text: &str, kind: &str, since: Option<u64>, until: Option<u64>| {
+        store.search(HistoryFilter {
+            text: text.to_owned(),
+            kind: kind.to_owned(),
+            since: since.map(later),
+            until: until.map(later),
+            limit: 0,
+        })
+    };
+    assert_eq!(filtered("one.example", "refused", None, None).await.unwrap().len(), 2);
+    assert_eq!(filtered("", "delivered", None, None).await.unwrap().len(), 1);
+    assert_eq!(filtered("", "", Some(2), Some(4)).await.unwrap(), [events[2].clone(), events[1].clone()]);
+    assert_eq!(filtered("one.example", "", Some(2), Some(3)).await.unwrap(), [events[1].clone()]);
+    assert!(filtered("", "", Some(5), None).await.unwrap().is_empty());
+}
+
+async fn slots_of_figures_are_replaced_and_leave(given: Given) {
+    let store = &*given.store;
+    store.keep_slot(later(600), "received=1".to_owned(), NOW);
+    store.keep_slot(later(1200), "received=2".to_owned(), NOW);
+    store.keep_slot(later(1200), "received=3".to_owned(), NOW);
+    let both = [(later(600), "received=1".to_owned()), (later(1200), "received=3".to_owned())];
+    assert_eq!(store.slots(NOW).await.unwrap(), both);
+    assert_eq!(store.slots(later(601)).await.unwrap(), both[1..]);
+    store.keep_slot(later(1800), String::new(), later(1200));
+    assert_eq!(store.slots(NOW).await.unwrap().len(), 2);
 }
 
 async fn verdicts_are_kept_by_delegate_until_they_expire(given: Given) {

@@ -1,7 +1,7 @@
 //! `history`: what became of a message, a sender, a recipient.
 
 use serde_json::{Value, json};
-use vouchsafe_core::ports::HistoryEvent;
+use vouchsafe_core::ports::{HistoryEvent, HistoryFilter};
 use vouchsafe_gateway::control::{Request, Response};
 
 use super::args::{HistoryArgs, Place};
@@ -11,7 +11,8 @@ use super::output::{Output, cell, table};
 
 /// Runs the command.
 pub async fn run(place: &Place, args: HistoryArgs, out: &mut Output<'_>) -> Result<(), Failure> {
-    let request = Request::History { text: args.search, limit: args.limit };
+    let filter = HistoryFilter { text: args.search, limit: args.limit, ..HistoryFilter::default() };
+    let request = Request::History { filter };
     match ask::existing(place, request).await? {
         Response::History { events } => {
             let none = "Nothing found.\n".to_owned();

@@ -83,6 +83,10 @@ mod tests {
             queue: QueueStats { messages: 2, pending: 1, held: 1, octets: 20_480 },
             delegates: vec![("office".to_owned(), false)],
             any_domain: None,
+            health: std::collections::BTreeMap::new(),
+            sessions: 0,
+            oldest: None,
+            free: None,
         }
     }
 

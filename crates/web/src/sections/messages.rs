@@ -9,15 +9,15 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
 use vouchsafe_core::RecipientState;
-use vouchsafe_core::ports::{HistoryEvent, QueueRow};
+use vouchsafe_core::ports::{HistoryEvent, HistoryFilter, QueueRow};
 use vouchsafe_gateway::control::{Request, Response as Answer};
 
 use crate::Web;
 use crate::page::{Page, refused, sentence, show};
 use crate::session::Viewer;
 
-/// Events looked through for a kind, and shown.
-const LOOK: (usize, usize) = (1000, 100);
+/// Events shown.
+const SHOWN: usize = 100;
 const KINDS: &[&str] =
     &["accepted", "refused", "delivered", "deferred", "failed", "held", "login", "trial", "send_as"];
 
@@ -42,15 +42,12 @@ async fn search(
 ) -> Response {
     let given = |name: &str| query.get(name).map_or("", |value| value.trim()).to_owned();
     let (text, kind) = (given("text"), given("kind"));
-    let limit = if kind.is_empty() { LOOK.1 } else { LOOK.0 };
+    let filter =
+        HistoryFilter { text: text.clone(), kind: kind.clone(), limit: SHOWN, ..HistoryFilter::default() };
     let caller = viewer.caller();
     let page = Page::of("messages", "Messages", viewer);
-    match web.control.run_as(&caller, Request::History { text: text.clone(), limit }).await {
-        Answer::History { mut events } => {
-            events.retain(|event| kind.is_empty() || event.kind == kind);
-            events.truncate(LOOK.1);
-            show(&Messages { page, text, kind, kinds: KINDS, events })
-        }
+    match web.control.run_as(&caller, Request::History { filter }).await {
+        Answer::History { events } => show(&Messages { page, text, kind, kinds: KINDS, events }),
         other => refused(page, other),
     }
 }

@@ -5,7 +5,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
-use vouchsafe_core::ports::HistoryEvent;
+use vouchsafe_core::ports::{HistoryEvent, HistoryFilter};
 use vouchsafe_gateway::control::{Request, Response as Answer, Status};
 
 use crate::Web;
@@ -36,11 +36,11 @@ async fn overview(viewer: Viewer, State(web): State<Web>) -> Response {
         Answer::Status(status) => status,
         other => return refused(page, other),
     };
-    let events =
-        match web.control.run_as(&caller, Request::History { text: String::new(), limit: LAST }).await {
-            Answer::History { events } => events,
-            other => return refused(page, other),
-        };
+    let last = HistoryFilter { limit: LAST, ..HistoryFilter::default() };
+    let events = match web.control.run_as(&caller, Request::History { filter: last }).await {
+        Answer::History { events } => events,
+        other => return refused(page, other),
+    };
     let (unset, down) = (status.delegates.is_empty(), status.delegates.iter().any(|(_, up)| !up));
     show(&Overview { page, unset, down, status, events })
 }
