@@ -334,6 +334,8 @@ pub struct ShareFilter {
     pub recipient: Option<String>,
     /// Only those that expire before.
     pub expires_before: Option<Timestamp>,
+    /// Only those on hold (true) or not (false).
+    pub hold: Option<bool>,
     /// At most this many, oldest first; 0 means 1,000.
     pub limit: usize,
 }

@@ -63,6 +63,11 @@ impl Stores {
             blobs: None,
         }
     }
+
+    /// The same with a place for detached files.
+    pub fn with_blobs(self, blobs: Arc<dyn BlobStore>) -> Stores {
+        Stores { blobs: Some(blobs), ..self }
+    }
 }
 
 /// The gateway without its listeners.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use vouchsafe_core::guard::Entry;
 use vouchsafe_core::ports::{Clock, KeptCounter, StoreFault};
 
+use crate::collecting::Collector;
 use crate::delegate::lock;
 use crate::gateway::Gateway;
 
@@ -22,6 +23,7 @@ const KEY: &str = "guard_key";
 /// Runs until the gateway stops.
 pub(crate) async fn run(gateway: &Gateway) {
     let mut stop = gateway.tasks.stop_signal();
+    let mut collector = Collector::default();
     for round in 1_u32.. {
         tokio::select! {
             () = tokio::time::sleep(SAVE) => {}
@@ -35,6 +37,7 @@ pub(crate) async fn run(gateway: &Gateway) {
             if let Err(fault) = gateway.stores.mail.maintain(TIDY.1).await {
                 tracing::error!(blame = "us", %fault, "housekeeping of the store failed");
             }
+            collector.round(gateway).await;
         }
     }
 }

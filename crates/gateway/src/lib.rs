@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod aliases;
+mod collecting;
 pub mod control;
 pub mod control_socket;
 pub mod delegate;

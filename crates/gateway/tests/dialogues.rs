@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vouchsafe_config::Settings;
+use vouchsafe_core::attachments::{AttachmentStore, ShareFilter};
 use vouchsafe_core::ports::{MailStore, QueueFilter, StoreFault};
 use vouchsafe_fakes::PipeDialer;
 use vouchsafe_gateway::control::{Control, Request, Response};
@@ -19,6 +20,7 @@ use vouchsafe_gateway::gateway::{Gateway, Stores};
 use vouchsafe_gateway::supervisor::Supervisor;
 use vouchsafe_net::clock::SystemClock;
 use vouchsafe_net::stream::BoxStream;
+use vouchsafe_store::blobs::Blobs;
 use vouchsafe_store::memory::MemoryStore;
 use vouchsafe_testkit::script::Script;
 use vouchsafe_testkit::whole::settings::Places;
@@ -55,8 +57,8 @@ impl InProcess {
             .with("filter.example:25", &stands.next_hop);
         let store = MemoryStore::new();
         let clock = Arc::new(SystemClock::following_the_runtime());
-        let gateway =
-            Gateway::new(settings(dir, &script.settings), Stores::of(store.clone()), Arc::new(dial), clock);
+        let stores = Stores::of(store.clone()).with_blobs(Blobs::memory());
+        let gateway = Gateway::new(settings(dir, &script.settings), stores, Arc::new(dial), clock);
         let control = Control::new(Arc::clone(&gateway));
         let supervisor = Supervisor::new(gateway).expect("a self-signed certificate");
         supervisor.start_tasks().await.expect("a store");
@@ -120,6 +122,11 @@ impl World for InProcess {
         let stats = self.store.stats().await.map_err(words)?;
         let rows = self.store.list(QueueFilter::default()).await.map_err(words)?;
         Ok(Queue { messages: stats.messages, held: stats.held, text: format!("{rows:?}") })
+    }
+
+    async fn files(&mut self) -> Result<u64, String> {
+        let shares = self.store.shares(ShareFilter::default()).await.map_err(|fault| fault.to_string())?;
+        Ok(shares.iter().map(|share| share.files.len() as u64).sum())
     }
 
     async fn written(&mut self) -> Result<String, String> {

@@ -12,8 +12,9 @@ use vouchsafe_gateway::stored::SettingsDoor;
 use vouchsafe_gateway::supervisor::Supervisor;
 use vouchsafe_net::clock::SystemClock;
 use vouchsafe_net::dial::TcpDialer;
+use vouchsafe_store::blobs::Blobs;
 use vouchsafe_store::disk::RealDisk;
-use vouchsafe_store::sqlite::{Options, SqliteStore};
+use vouchsafe_store::sqlite::{OpenFault, Options, SqliteStore};
 
 use crate::cli::load;
 use crate::web;
@@ -52,9 +53,10 @@ fn modified(path: &Path) -> Option<SystemTime> {
 
 /// Opens the store in `data_dir` and takes its lock.
 pub fn open_stores(data_dir: &Path, free_space: u64) -> Result<Stores, String> {
-    let store = SqliteStore::open(data_dir, Arc::new(RealDisk), Options { free_space })
-        .map_err(|fault| format!("{}: {fault}", data_dir.display()))?;
-    Ok(Stores::of(store))
+    let told = |fault: OpenFault| format!("{}: {fault}", data_dir.display());
+    let store = SqliteStore::open(data_dir, Arc::new(RealDisk), Options { free_space }).map_err(told)?;
+    let blobs = Blobs::files(Arc::new(RealDisk), &data_dir.join("blobs")).map_err(told)?;
+    Ok(Stores::of(store).with_blobs(blobs))
 }
 
 /// Runs until a signal says stop.

@@ -84,6 +84,10 @@ impl World for Binary {
         Ok(Queue { messages: ids.len() as u64, held: held as u64, text })
     }
 
+    async fn files(&mut self) -> Result<u64, String> {
+        Err("not told at this rung".to_owned())
+    }
+
     async fn written(&mut self) -> Result<String, String> {
         let mut all = self.ask("history --json", "")? + &self.ask("queue list", "")?;
         all.push_str(&self.gateway.log.text());

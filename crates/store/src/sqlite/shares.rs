@@ -376,9 +376,10 @@ fn page(connection: &Connection, filter: &ShareFilter, after: &[u8]) -> rusqlite
     let only = filter.message.map(|message| message.0.as_bytes().to_vec());
     let before = filter.expires_before.map_or(i64::MAX, |before| before.0);
     let mut statement = connection.prepare_cached(&format!(
-        "{SHARE} WHERE message > ?1 AND (?2 IS NULL OR message = ?2) AND expires < ?3 ORDER BY message LIMIT ?4"
+        "{SHARE} WHERE message > ?1 AND (?2 IS NULL OR message = ?2) AND expires < ?3 AND (?4 IS NULL OR hold = ?4) \
+         ORDER BY message LIMIT ?5"
     ))?;
-    statement.query_map(params![after, only, before, PAGE as i64], read_share)?.collect()
+    statement.query_map(params![after, only, before, filter.hold, PAGE as i64], read_share)?.collect()
 }
 
 fn share(connection: &Connection, message: MessageId) -> rusqlite::Result<Option<Share>> {

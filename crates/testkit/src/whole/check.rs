@@ -17,6 +17,8 @@ pub enum Check {
     Held(u64),
     /// `notices N`: delivery reports that the next hop took.
     Notices(u64),
+    /// `files N`: detached files of all messages that links lead to.
+    Files(u64),
     /// `message "TEXT"`, `no message "TEXT"`: whether a message at the next hop holds this.
     Message(String, bool),
     /// `next_hop heard "LINE"`, `next_hop never heard "LINE"`: a line that begins so was said to it.
@@ -86,6 +88,7 @@ impl Check {
             "queue" => Check::Queue(number),
             "held" => Check::Held(number),
             "notices" => Check::Notices(number),
+            "files" => Check::Files(number),
             "delegate recipients" => Check::DelegateRecipients(number),
             "delegate connections" => Check::DelegateConnections(number),
             "delegate open" => Check::DelegateOpen(number),
@@ -151,6 +154,7 @@ impl Check {
                 return Ok((queue.held != *wanted).then(|| format!("{}: {}", queue.held, queue.text)));
             }
             Check::Delivered(wanted) => (wanted, world.stands().next_hop.counters().messages),
+            Check::Files(wanted) => (wanted, world.files().await?),
             Check::Notices(wanted) => (wanted, world.stands().notices() as u64),
             Check::DelegateRecipients(wanted) => (wanted, world.stands().delegate.counters().recipients),
             Check::DelegateConnections(wanted) => (wanted, world.stands().delegate.counters().connections),

@@ -40,6 +40,8 @@ pub trait World {
     fn wait(&mut self, time: Duration) -> impl Future<Output = Result<(), String>>;
     /// What is in the queue now.
     fn queue(&mut self) -> impl Future<Output = Result<Queue, String>>;
+    /// Detached files of all messages.
+    fn files(&mut self) -> impl Future<Output = Result<u64, String>>;
     /// Everything that the gateway has written down.
     fn written(&mut self) -> impl Future<Output = Result<String, String>>;
     /// Lets everything that is due now come to rest, where that can be told.

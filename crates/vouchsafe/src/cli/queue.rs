@@ -157,6 +157,7 @@ fn row_json(row: &QueueRow) -> Value {
         "received_at": row.received_at.rfc3339(),
         "due": row.due.rfc3339(),
         "attempts": row.attempts,
+        "linked": row.linked,
     })
 }
 
@@ -172,7 +173,8 @@ fn show_text(rows: &[QueueRow], history: &[HistoryEvent]) -> String {
     }
     for row in rows {
         let tries = count(u64::from(row.attempts), "try", "tries");
-        out.push_str(&format!("\nRoute {}, {tries}, due {}\n", row.route, row.due.rfc3339()));
+        let linked = if row.linked { ", large files as links" } else { "" };
+        out.push_str(&format!("\nRoute {}, {tries}, due {}{linked}\n", row.route, row.due.rfc3339()));
         for (to, state, reply) in &row.recipients {
             out.push_str(&format!("  {:<9} {}\n", state_word(*state), cell(to, 320)));
             if !reply.is_empty() {
@@ -259,6 +261,7 @@ MESSAGE                           STATE    TRIES  NEXT TRY              SIZE    
             "received_at": "2026-11-23T06:35:38Z",
             "due": "2026-11-23T06:40:38Z",
             "attempts": 1,
+            "linked": false,
         }]);
         assert_eq!(list_json(&rows()), expected);
     }

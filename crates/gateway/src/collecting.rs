@@ -1,0 +1,82 @@
+//! What nobody can have any more goes: shares whose time is up, then blobs that no share names, then blobs that nobody
+//! knows (a crash between a blob and its message leaves such).
+//!
+//! A blob goes before its row: cut off between the two, it is deleted again. A share on hold stays.
+//! Proof: `tests/collecting.rs`.
+
+use vouchsafe_core::attachments::{AttachmentStore, BlobStore, ShareChange, ShareFilter};
+use vouchsafe_core::ports::{Clock, StoreFault};
+
+use crate::gateway::Gateway;
+
+/// Shares and blobs of one round at most; what is left is for the next.
+const ROUND: usize = 200;
+/// Who erases, in the audit log.
+const WHO: &str = "expiry";
+
+/// Goes through the blobs, a stretch a round.
+#[derive(Default)]
+pub(crate) struct Collector {
+    /// The last blob looked at; empty at the beginning.
+    seen: String,
+}
+
+impl Collector {
+    /// One round. A fault is logged; the next round tries again.
+    pub async fn round(&mut self, gateway: &Gateway) {
+        let attachments = &*gateway.stores.attachments;
+        let expired = erase_expired(gateway, attachments).await;
+        let collected = match &gateway.stores.blobs {
+            Some(blobs) => self.collect(attachments, &**blobs).await,
+            None => Ok(()),
+        };
+        for fault in [expired, collected].into_iter().filter_map(Result::err) {
+            tracing::error!(blame = "us", %fault, "detached files that are due cannot be removed; tried again shortly");
+        }
+    }
+
+    async fn collect(
+        &mut self,
+        attachments: &dyn AttachmentStore,
+        blobs: &dyn BlobStore,
+    ) -> Result<(), StoreFault> {
+        let doomed = attachments.doomed_blobs(ROUND).await?;
+        for name in &doomed {
+            blobs.delete(name.clone()).await?;
+        }
+        if !doomed.is_empty() {
+            attachments.forget_blobs(doomed).await?;
+        }
+        let names = blobs.list(self.seen.clone(), ROUND).await?;
+        let Some(last) = names.last().cloned() else {
+            self.seen.clear();
+            return Ok(());
+        };
+        for name in attachments.unknown_blobs(names).await? {
+            tracing::info!(blob = %name, "removing a file that no message has");
+            blobs.delete(name).await?;
+        }
+        self.seen = last;
+        Ok(())
+    }
+}
+
+async fn erase_expired(gateway: &Gateway, attachments: &dyn AttachmentStore) -> Result<(), StoreFault> {
+    let now = gateway.clock.now();
+    let grace = gateway.settings.load().attachments.grace;
+    let filter = ShareFilter {
+        expires_before: Some(now - grace),
+        hold: Some(false),
+        limit: ROUND,
+        ..ShareFilter::default()
+    };
+    for share in attachments.shares(filter).await? {
+        let erase = ShareChange::Erase { message: share.message };
+        match attachments.change(erase, WHO.to_owned(), now).await {
+            // Put on hold, or erased by hand, since it was listed.
+            Ok(()) | Err(StoreFault::Missing(_)) => {}
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(())
+}
