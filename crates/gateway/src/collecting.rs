@@ -2,7 +2,7 @@
 //! knows (a crash between a blob and its message leaves such).
 //!
 //! A blob goes before its row: cut off between the two, it is deleted again. A share on hold stays.
-//! Proof: `tests/collecting.rs`.
+//! Proof: below, `transcripts/e2e/detach_files_go_when_their_time_is_up.txt`.
 
 use vouchsafe_core::attachments::{AttachmentStore, BlobStore, ShareChange, ShareFilter};
 use vouchsafe_core::ports::{Clock, StoreFault};
@@ -79,4 +79,29 @@ async fn erase_expired(gateway: &Gateway, attachments: &dyn AttachmentStore) -> 
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use vouchsafe_store::blobs::Blobs;
+    use vouchsafe_store::memory::MemoryStore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_blob_that_no_message_has_goes_once_its_maker_lets_go() {
+        let (store, blobs) = (MemoryStore::new(), Blobs::memory());
+        let mut writer = blobs.create().await.unwrap();
+        writer.write(Bytes::from_static(b"x")).await.unwrap();
+        let blob = writer.seal().await.unwrap();
+        let mut collector = Collector::default();
+        let there = async || blobs.open(blob.reference(), 0..1).await.is_ok();
+        collector.collect(&*store, &*blobs).await.unwrap();
+        assert!(there().await, "it is on its way to a message");
+        let reference = blob.reference();
+        drop(blob);
+        collector.collect(&*store, &*blobs).await.unwrap();
+        assert!(blobs.open(reference, 0..1).await.is_err());
+    }
 }
