@@ -11,9 +11,9 @@ use crate::time::Timestamp;
 /// The largest number that a 32-bit field holds; the field's top value says "see ZIP64".
 const NARROW: u64 = 0xffff_ffff;
 /// General purpose flags: sizes and CRC follow the file (bit 3), names are UTF-8 (bit 11).
-const FLAGS: u16 = 1 << 3 | 1 << 11;
+const FLAGS: u16 = (1 << 3) | (1 << 11);
 /// Made by: UNIX, version 4.5.
-const MADE_BY: u16 = 3 << 8 | 45;
+const MADE_BY: u16 = (3 << 8) | 45;
 /// A plain file with the rights rw-r--r--.
 const ATTRIBUTES: u32 = 0o100_644 << 16;
 
@@ -185,11 +185,11 @@ fn dos_time(at: Timestamp) -> (u16, u16) {
     let zoned = jiff::Timestamp::from_microsecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     let at = jiff::tz::Offset::UTC.to_datetime(zoned);
     let Some(year) = u16::try_from(at.year() - 1980).ok().filter(|year| *year < 128) else {
-        return (0, 1 << 5 | 1);
+        return (0, (1 << 5) | 1);
     };
     let part = |value: i8| u16::from(value.unsigned_abs());
-    let time = part(at.hour()) << 11 | part(at.minute()) << 5 | part(at.second()) / 2;
-    (time, year << 9 | part(at.month()) << 5 | part(at.day()))
+    let time = (part(at.hour()) << 11) | (part(at.minute()) << 5) | part(at.second()) / 2;
+    (time, (year << 9) | (part(at.month()) << 5) | part(at.day()))
 }
 
 /// Fields in a row, little end first.
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn times_are_those_of_ms_dos() {
         // 1 December 2026, 00:00.
-        assert_eq!(dos_time(AT), (0, 46 << 9 | 12 << 5 | 1));
-        assert_eq!(dos_time(Timestamp(0)), (0, 1 << 5 | 1));
+        assert_eq!(dos_time(AT), (0, (46 << 9) | (12 << 5) | 1));
+        assert_eq!(dos_time(Timestamp(0)), (0, (1 << 5) | 1));
     }
 }
