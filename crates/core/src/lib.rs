@@ -9,6 +9,7 @@ pub mod bucket;
 pub mod cache;
 pub mod cap;
 pub mod catch_all;
+pub mod code;
 pub mod detach;
 pub mod directory;
 pub mod doctor;

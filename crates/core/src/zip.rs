@@ -188,7 +188,7 @@ fn dos_time(at: Timestamp) -> (u16, u16) {
         return (0, (1 << 5) | 1);
     };
     let part = |value: i8| u16::from(value.unsigned_abs());
-    let time = (part(at.hour()) << 11) | (part(at.minute()) << 5) | part(at.second()) / 2;
+    let time = (part(at.hour()) << 11) | (part(at.minute()) << 5) | (part(at.second()) / 2);
     (time, (year << 9) | (part(at.month()) << 5) | part(at.day()))
 }
 

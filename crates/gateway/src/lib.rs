@@ -11,6 +11,7 @@ pub mod delegate;
 pub mod delivery;
 mod detaching;
 pub mod doctor;
+pub mod downloads;
 pub mod examination;
 pub mod gateway;
 mod housekeeping;

@@ -118,9 +118,10 @@ impl Supervisor {
         Ok(())
     }
 
-    /// TLS with our certificate as it is now.
-    pub fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::clone(&self.acceptor.load())
+    /// TLS with our certificate as it is whenever that is asked.
+    pub fn acceptor(&self) -> impl Fn() -> TlsAcceptor + Send + Sync + 'static {
+        let acceptor = Arc::clone(&self.acceptor);
+        move || TlsAcceptor::clone(&acceptor.load())
     }
 
     /// Ends everything in order; true if all came to an end in time.

@@ -1,12 +1,13 @@
 //! HTTP/1.1 and HTTP/2 around a service that somebody else gives: TLS, limits, time-outs. Decides nothing.
 //!
-//! A header that dribbles in is cut after ten seconds, a connection past the cap waits in the kernel. Requests with two
-//! lengths or two hosts never reach the service (ASVS 4.2.1).
-//! Proof: `crates/vouchsafe/tests/web.rs`.
+//! A header that dribbles in is cut after ten seconds, whoever reads no answer is cut after a minute, a connection past the
+//! cap waits in the kernel, and one past the cap of its address is closed. Requests with two lengths or two hosts never
+//! reach the service (ASVS 4.2.1). Proof: `crates/vouchsafe/tests/{web,downloads}.rs`, `crate::stall`.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,17 +21,38 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
-/// Connections at once.
-const CONNECTIONS: usize = 256;
+use crate::stall::Moving;
+
+/// What connections may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// At once.
+    pub connections: usize,
+    /// Of one address at once.
+    pub per_address: usize,
+    /// Longest life of one.
+    pub longest: Duration,
+}
+
+impl Limits {
+    /// For pages alone.
+    pub const PAGES: Limits =
+        Limits { connections: 256, per_address: 256, longest: Duration::from_secs(3600) };
+    /// For large files: a slow line takes a day for one.
+    pub const FILES: Limits =
+        Limits { connections: 2048, per_address: 128, longest: Duration::from_secs(24 * 3600) };
+}
+
 /// Time for a whole request header.
 const HEADER: Duration = Duration::from_secs(10);
 /// Octets of a header.
 const HEADER_SIZE: usize = 64 * 1024;
 /// Time for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Longest life of a connection: whoever reads no answers does not keep its place.
-const LONGEST: Duration = Duration::from_secs(3600);
+/// Longest time without an octet taken, while there are some to send.
+const STALL: Duration = Duration::from_secs(60);
 /// After the system refused us a socket.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
 
@@ -43,10 +65,75 @@ pub struct Peer {
     pub tls: bool,
 }
 
-/// Serves until told to stop; then requests under way are finished.
+/// TLS as HTTP wants it, made from a certificate that may be swapped meanwhile.
+pub struct Tls {
+    source: Box<dyn Fn() -> TlsAcceptor + Send + Sync>,
+    made: Mutex<Option<(Arc<ServerConfig>, TlsAcceptor)>>,
+}
+
+impl Tls {
+    /// `source` gives what is in force.
+    pub fn new(source: impl Fn() -> TlsAcceptor + Send + Sync + 'static) -> Tls {
+        Tls { source: Box::new(source), made: Mutex::default() }
+    }
+
+    /// RFC 7301: with the protocols that we speak.
+    fn acceptor(&self) -> TlsAcceptor {
+        let current = (self.source)();
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*made {
+            Some((of, acceptor)) if Arc::ptr_eq(of, current.config()) => acceptor.clone(),
+            _ => {
+                let mut config = ServerConfig::clone(current.config());
+                config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+                let acceptor = TlsAcceptor::from(Arc::new(config));
+                *made = Some((Arc::clone(current.config()), acceptor.clone()));
+                acceptor
+            }
+        }
+    }
+}
+
+/// Connections by address.
+type ByAddress = Arc<Mutex<HashMap<IpAddr, usize>>>;
+
+/// A connection's place among those of its address; given back when dropped.
+struct Place {
+    by_address: ByAddress,
+    address: IpAddr,
+}
+
+impl Place {
+    fn take(by_address: &ByAddress, address: IpAddr, most: usize) -> Option<Place> {
+        let mut counts = by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = counts.entry(address).or_default();
+        if *here >= most {
+            return None;
+        }
+        *here += 1;
+        Some(Place { by_address: Arc::clone(by_address), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(here) = counts.get_mut(&self.address) {
+            *here -= 1;
+            if *here == 0 {
+                counts.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// Serves until told to stop; then requests under way are finished. `exempt` says whose connections are not counted by
+/// address: front ends, whose clients are many.
 pub async fn serve<S, B>(
     socket: TcpListener,
-    acceptor: Option<TlsAcceptor>,
+    tls: Option<Tls>,
+    limits: Limits,
+    exempt: impl Fn(IpAddr) -> bool,
     service: S,
     mut stop: watch::Receiver<bool>,
 ) where
@@ -55,7 +142,8 @@ pub async fn serve<S, B>(
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let by_address = ByAddress::default();
     let mut connections = JoinSet::new();
     loop {
         let place = tokio::select! {
@@ -74,16 +162,20 @@ pub async fn serve<S, B>(
             continue;
         };
         let _ = stream.set_nodelay(true);
-        let (acceptor, service, stop) = (acceptor.clone(), service.clone(), stop.clone());
+        let from = address.ip().to_canonical();
+        let most = if exempt(from) { limits.connections } else { limits.per_address };
+        let Some(counted) = Place::take(&by_address, from, most) else { continue };
+        let stream = Moving::new(stream, STALL);
+        let (acceptor, service, stop) = (tls.as_ref().map(Tls::acceptor), service.clone(), stop.clone());
         connections.spawn(async move {
-            let _place = place;
+            let _places = (place, counted);
             match acceptor {
                 Some(acceptor) => {
                     if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-                        connection(stream, Peer { address, tls: true }, service, stop).await;
+                        connection(stream, Peer { address, tls: true }, limits.longest, service, stop).await;
                     }
                 }
-                None => connection(stream, Peer { address, tls: false }, service, stop).await,
+                None => connection(stream, Peer { address, tls: false }, limits.longest, service, stop).await,
             }
         });
         while connections.try_join_next().is_some() {}
@@ -94,6 +186,7 @@ pub async fn serve<S, B>(
 async fn connection<S, B>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: Peer,
+    longest: Duration,
     service: S,
     mut stop: watch::Receiver<bool>,
 ) where
@@ -122,7 +215,7 @@ async fn connection<S, B>(
     });
     let serving = builder.serve_connection(TokioIo::new(stream), with_peer);
     tokio::pin!(serving);
-    let end = tokio::time::sleep(LONGEST);
+    let end = tokio::time::sleep(longest);
     tokio::pin!(end);
     tokio::select! {
         _ = serving.as_mut() => return,

@@ -15,5 +15,6 @@ mod own;
 pub mod proxy;
 pub mod server;
 pub mod server_tls;
+pub mod stall;
 pub mod stream;
 pub mod tls;

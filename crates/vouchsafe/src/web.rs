@@ -5,7 +5,7 @@ use std::sync::Arc;
 use vouchsafe_gateway::control::Control;
 use vouchsafe_gateway::gateway::Gateway;
 use vouchsafe_gateway::supervisor::Supervisor;
-use vouchsafe_net::http::{self, Peer};
+use vouchsafe_net::http::{self, Limits, Peer, Tls};
 
 /// Starts the listeners; the addresses for a browser.
 pub fn start(gateway: &Arc<Gateway>, supervisor: &Supervisor) -> Vec<String> {
@@ -21,15 +21,15 @@ pub fn start(gateway: &Arc<Gateway>, supervisor: &Supervisor) -> Vec<String> {
             }
         };
         let Ok(address) = socket.local_addr() else { continue };
-        let acceptor = (!address.ip().is_loopback()).then(|| supervisor.acceptor());
-        let scheme = if acceptor.is_some() { "https" } else { "http" };
+        let tls = (!address.ip().is_loopback()).then(|| Tls::new(supervisor.acceptor()));
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let router = vouchsafe_web::router(Control::new(Arc::clone(gateway)));
         let service = vouchsafe_web::service(router, |peer: &Peer| vouchsafe_web::From {
             client: Some(peer.address.ip()),
             tls: peer.tls,
         });
         let stop = gateway.tasks.stop_signal();
-        gateway.tasks.spawn("web", http::serve(socket, acceptor, service, stop));
+        gateway.tasks.spawn("web", http::serve(socket, tls, Limits::PAGES, |_| false, service, stop));
         tracing::info!("administration page on {address}");
         urls.push(format!("{scheme}://{address}/"));
     }
