@@ -2,13 +2,14 @@
 
 use crate::policy::RelayPermit;
 use crate::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use vouchsafe_smtp::{MailFrom, RcptTo};
 
 /// Id of a message: UUID v7, so ids sort by time of arrival. Ties all log lines, rows and pages together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct MessageId(pub uuid::Uuid);
 
 impl MessageId {
@@ -114,7 +115,7 @@ impl Envelope {
 }
 
 /// What has become of a recipient in the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RecipientState {
     /// Still to be tried.

@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use vouchsafe_smtp::Tick;
@@ -67,8 +68,9 @@ pub enum Over {
 }
 
 /// What a counter counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "GuardKind")]
 pub enum Kind {
     /// Wrong logins of an account.
     Account,
@@ -128,7 +130,8 @@ pub struct Entry {
 }
 
 /// A counter for a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "GuardRow")]
 pub struct Row {
     /// What it counts.
     pub kind: Kind,

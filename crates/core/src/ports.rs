@@ -7,6 +7,7 @@ use crate::envelope::{Envelope, MessageId, Origin, QueuedRecipient, RecipientSta
 use crate::guard;
 use crate::time::Timestamp;
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::ops::Range;
@@ -163,7 +164,7 @@ pub struct Settlement {
 }
 
 /// One row of `queue list`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QueueRow {
     /// Message id.
     pub message: MessageId,
@@ -189,7 +190,8 @@ pub struct QueueRow {
 }
 
 /// What a queue query asks for.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct QueueFilter {
     /// Only this message.
     pub message: Option<MessageId>,
@@ -202,7 +204,7 @@ pub struct QueueFilter {
 }
 
 /// What an administrator does to queued recipients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum QueueAction {
     /// Due now.
@@ -216,7 +218,7 @@ pub enum QueueAction {
 }
 
 /// Numbers for logs, `452`, and the overview.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QueueStats {
     /// Messages.
     pub messages: u64,
@@ -322,7 +324,7 @@ pub trait SettingsStore: Send + Sync {
 }
 
 /// One line of history: why was this mail refused, when was it delivered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HistoryEvent {
     /// When.
     pub at: Timestamp,
@@ -343,7 +345,7 @@ pub struct HistoryEvent {
 }
 
 /// What is looked for in the history. What is empty or `None` restricts nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HistoryFilter {
     /// The session, the message, the sender or a recipient contains it, case-folded.
     #[serde(default)]

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ports::HistoryEvent;
@@ -18,8 +19,9 @@ use crate::verdict::Verdict;
 pub const KIND: &str = "trial";
 
 /// What was asked about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "TrialSubject")]
 pub enum Subject {
     /// A recipient; it was taken.
     Recipient,
@@ -28,8 +30,9 @@ pub enum Subject {
 }
 
 /// What would have come of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "TrialOutcome")]
 pub enum Would {
     /// A permanent no, where there was a yes.
     Refused,
@@ -115,7 +118,8 @@ impl fmt::Display for Finding {
 }
 
 /// One line of the report: all findings about one address or login that come to the same.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "TrialRow")]
 pub struct Row {
     /// What was asked about.
     pub subject: Subject,

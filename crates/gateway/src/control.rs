@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vouchsafe_core::Timestamp;
 use vouchsafe_core::envelope::MessageId;
@@ -20,6 +21,7 @@ use crate::admin::accounts::AdminRow;
 use crate::admin::audit::Entry;
 use crate::admin::control::{Examined, SentTest};
 use crate::admin::sessions::Session;
+use crate::admin::tokens::TokenRow;
 use crate::admin::{self, Caller, Role};
 use crate::delegate::{Delegate, Health, Tested, lock};
 use crate::gateway::Gateway;
@@ -34,18 +36,25 @@ const TRIALS: usize = 100_000;
 const RUNNING: usize = 200;
 
 /// What can be asked for.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "request", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the fields are what the variant's sentence names")]
 pub enum Request {
     /// Numbers and health.
     Status,
     /// Deliveries in the queue.
-    QueueList { filter: QueueFilter },
+    QueueList {
+        #[serde(flatten)]
+        filter: QueueFilter,
+    },
     /// One message: its deliveries and its history.
     QueueShow { message: MessageId },
     /// Retry, hold, release or delete what the filter names.
-    QueueAct { filter: QueueFilter, action: QueueAction },
+    QueueAct {
+        #[serde(flatten)]
+        filter: QueueFilter,
+        action: QueueAction,
+    },
     /// Local users.
     UsersList,
     /// Adds a user; refused if it is there.
@@ -59,9 +68,15 @@ pub enum Request {
     /// Tries a login at a delegate; a wrong one counts there like any other.
     TestLogin { delegate: Option<String>, login: String, password: String },
     /// Cached verdicts about addresses that contain `text`.
-    VerdictsList { text: String },
+    VerdictsList {
+        #[serde(default)]
+        text: String,
+    },
     /// Addresses that contain `text` and exist, as far as the delegates said so for good: for a recipient list.
-    VerdictsExport { text: String },
+    VerdictsExport {
+        #[serde(default)]
+        text: String,
+    },
     /// Forgets verdicts about an address, an `@domain`, or all (empty), and all that is known of credentials if all.
     VerdictsFlush { what: String },
     /// What the guard counts, the fullest first.
@@ -76,9 +91,15 @@ pub enum Request {
         filter: HistoryFilter,
     },
     /// What was counted and measured over a span that ends now.
-    Figures { span: Span },
+    Figures {
+        #[serde(default)]
+        span: Span,
+    },
     /// Sessions of clients whose address, id or listener contains `text`.
-    Running { text: String },
+    Running {
+        #[serde(default)]
+        text: String,
+    },
     /// Every setting with its help, value and source, and the version of what the store holds.
     SettingsShow,
     /// What changes of the stored settings would mean.
@@ -112,18 +133,31 @@ pub enum Request {
     AdminCodesOff { name: String },
     /// Removes one.
     AdminRemove { name: String },
+    /// Tokens of programs that use the API.
+    TokensList,
+    /// Makes a token, good for so many days or until it is removed.
+    TokenAdd { name: String, role: Role, days: Option<u32> },
+    /// Removes a token.
+    TokenRemove { name: String },
     /// Sessions of the page.
     SessionsList,
     /// Ends one.
     SessionEnd { id: String },
     /// Who did what: the newest entries that contain `text`.
-    AuditList { text: String, limit: usize },
+    AuditList {
+        #[serde(default)]
+        text: String,
+        limit: usize,
+    },
     /// Live dialogues whose peer, session or text contain `text`; many responses, until the caller hangs up.
-    Trace { text: String },
+    Trace {
+        #[serde(default)]
+        text: String,
+    },
 }
 
 /// What comes back.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "response", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the fields are what the variant's sentence names")]
 pub enum Response {
@@ -167,6 +201,10 @@ pub enum Response {
     Sent(SentTest),
     /// To `AdminsList`.
     Admins { admins: Vec<AdminRow> },
+    /// To `TokensList`.
+    Tokens { tokens: Vec<TokenRow> },
+    /// To `TokenAdd`: the only time that the token is shown.
+    Token { name: String, token: String },
     /// To `SessionsList`.
     Sessions { sessions: Vec<Session> },
     /// To `AuditList`.
@@ -180,7 +218,7 @@ pub enum Response {
 }
 
 /// Numbers and health.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// What we call ourselves.
     pub hostname: String,
@@ -207,7 +245,7 @@ pub struct Status {
 }
 
 /// Whether strangers' mail is taken for domains without a block of their own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AnyDomain {
     /// Who decides.
     pub delegate: String,
@@ -218,12 +256,30 @@ pub struct AnyDomain {
 }
 
 /// A local user, without its hash.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct UserRow {
     /// Login name.
     pub name: String,
     /// When it was added.
     pub created: Timestamp,
+}
+
+/// Why a request is not looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// It needs this role.
+    Role(Role),
+    /// It is a test, and there were too many in this minute.
+    TooMany,
+}
+
+impl std::fmt::Display for Denied {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Denied::Role(role) => write!(f, "this needs the role {}; ask an administrator", role.word()),
+            Denied::TooMany => write!(f, "too many tests in this minute; wait a little"),
+        }
+    }
 }
 
 /// The door.
@@ -245,16 +301,26 @@ impl Control {
 
     /// Carries a request out if the caller may; what changes something goes into the audit log.
     pub async fn run_as(&self, caller: &Caller, request: Request) -> Response {
+        match self.admit(caller, &request) {
+            Ok(()) => self.run_admitted(caller, request).await,
+            Err(denied) => Response::Refused { why: denied.to_string() },
+        }
+    }
+
+    /// Whether the caller may ask for this now; a test takes one of those of this minute.
+    pub fn admit(&self, caller: &Caller, request: &Request) -> Result<(), Denied> {
         if caller.role < request.needs() {
-            let why = format!("this needs the role {}; ask an administrator", request.needs().word());
-            return Response::Refused { why };
+            return Err(Denied::Role(request.needs()));
         }
-        if request.is_test()
-            && *caller != Caller::command_line()
-            && !self.gateway.admins.may_test(self.gateway.clock.tick())
-        {
-            return Response::Refused { why: "too many tests in this minute; wait a little".to_owned() };
+        let free = *caller == Caller::command_line() || !request.is_test();
+        match free || self.gateway.admins.may_test(self.gateway.clock.tick()) {
+            true => Ok(()),
+            false => Err(Denied::TooMany),
         }
+    }
+
+    /// Carries out what was [admitted](Control::admit).
+    pub async fn run_admitted(&self, caller: &Caller, request: Request) -> Response {
         let sentence = request.sentence();
         let response = self.carry_out(caller, request).await.unwrap_or_else(|why| Response::Refused { why });
         if let Some(what) = sentence {
@@ -358,6 +424,9 @@ impl Control {
             | Request::AdminRole { .. }
             | Request::AdminCodesOff { .. }
             | Request::AdminRemove { .. }
+            | Request::TokensList
+            | Request::TokenAdd { .. }
+            | Request::TokenRemove { .. }
             | Request::SessionsList
             | Request::SessionEnd { .. }
             | Request::AuditList { .. } => admin::control::people(gateway, request).await?,

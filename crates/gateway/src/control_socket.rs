@@ -50,11 +50,7 @@ async fn answer(stream: UnixStream, control: Control) -> io::Result<()> {
                         gone = lines.next_line() => { gone?; return Ok(()); }
                     };
                     match line {
-                        Ok(line)
-                            if [&line.session, &line.peer, &line.text]
-                                .iter()
-                                .any(|part| part.contains(&text)) =>
-                        {
+                        Ok(line) if line.contains(&text) => {
                             send(&mut write, &Response::Line(line)).await?;
                         }
                         Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}

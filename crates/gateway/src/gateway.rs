@@ -22,6 +22,7 @@ use crate::delivery::{self, Deliverer};
 use crate::intake::Budget;
 use crate::lists::Lists;
 use crate::meter::Meter;
+use crate::readiness::Readiness;
 use crate::running::Running;
 use crate::stored::Stored;
 use crate::tasks::Tasks;
@@ -106,6 +107,8 @@ pub struct Gateway {
     pub budget: Arc<Budget>,
     /// Opens our connections, and knows them when they come back to us.
     pub connector: Arc<Connector>,
+    /// Whether mail can be taken.
+    pub readiness: Readiness,
 }
 
 impl Gateway {
@@ -169,6 +172,7 @@ impl Gateway {
             tasks,
             budget,
             connector,
+            readiness: Readiness::default(),
         })
     }
 

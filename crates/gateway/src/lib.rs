@@ -19,6 +19,7 @@ pub mod intake;
 pub mod lists;
 pub mod meter;
 pub mod passwords;
+mod readiness;
 pub mod reception;
 pub mod running;
 pub mod sources;

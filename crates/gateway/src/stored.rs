@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vouchsafe_config::table::{self, Effect, Fallback, Row, Shape};
 use vouchsafe_config::{Change, Reading, Settings, Shown, edit};
@@ -25,7 +26,8 @@ pub trait SettingsDoor: Send + Sync {
 }
 
 /// A version of the stored settings.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "SettingsVersion")]
 pub struct Version {
     /// 1, 2, 3 ...; 0: nothing was ever stored.
     pub number: u64,
@@ -40,7 +42,9 @@ pub struct Version {
 }
 
 /// A change of a setting, as it is asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "SettingWish")]
 pub struct Wish {
     /// Key path: `queue.expire`, `delegate.office.auth`, `domain[example.com].next_hop`.
     pub key: String,
@@ -49,7 +53,8 @@ pub struct Wish {
 }
 
 /// What a change would mean.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "SettingsDraft")]
 pub struct Draft {
     /// What is in force and will not be (`-`), what will be (`+`).
     pub diff: Vec<String>,
@@ -60,8 +65,9 @@ pub struct Draft {
 }
 
 /// Where a setting's value comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "SettingSource")]
 pub enum From {
     /// The settings file or a flag: locked.
     File,
@@ -72,7 +78,7 @@ pub enum From {
 }
 
 /// One setting, with all that is to be said about it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SettingRow {
     /// Key path: `listener[mx].tls`.
     pub path: String,

@@ -85,6 +85,7 @@ impl Supervisor {
             let port = self.port(name);
             self.gateway.tasks.spawn("listener", async move { port.accept(socket).await });
         }
+        self.gateway.readiness.listening();
         Ok(bound)
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use vouchsafe_core::Timestamp;
@@ -12,7 +13,8 @@ use vouchsafe_net::client::TraceSink;
 const BACKLOG: usize = 1024;
 
 /// One line of one dialogue.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "TraceLine")]
 pub struct Line {
     /// When.
     pub at: Timestamp,
@@ -24,6 +26,13 @@ pub struct Line {
     pub mark: String,
     /// The text, printable, secrets masked.
     pub text: String,
+}
+
+impl Line {
+    /// Whether session, peer or text contain this.
+    pub fn contains(&self, text: &str) -> bool {
+        [&self.session, &self.peer, &self.text].iter().any(|part| part.contains(text))
+    }
 }
 
 /// Where lines go; costs nothing while nobody listens.

@@ -3,16 +3,10 @@
 
 mod support;
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 
-use support::{Gateway, PATIENCE, Scratch, cli};
-
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
-}
+use support::http::{self, Answer};
+use support::{Gateway, Scratch, cli};
 
 struct Browser {
     at: SocketAddr,
@@ -21,22 +15,11 @@ struct Browser {
 
 impl Browser {
     fn send(&self, head: &str, body: &str) -> Answer {
-        let mut stream = TcpStream::connect(self.at).expect("the page listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out can be set");
-        let cookie =
-            if self.cookie.is_empty() { String::new() } else { format!("Cookie: {}\r\n", self.cookie) };
-        let length = body.len();
-        let text = format!(
-            "{head}\r\nHost: {}\r\n{cookie}Connection: close\r\nContent-Length: {length}\r\n\
-             Content-Type: application/x-www-form-urlencoded\r\n\r\n{body}",
-            self.at
-        );
-        stream.write_all(text.as_bytes()).expect("the page reads");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).expect("the page answers");
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        Answer { status, head: head.to_owned(), body: body.to_owned() }
+        let cookie = match self.cookie.as_str() {
+            "" => String::new(),
+            cookie => format!("\r\nCookie: {cookie}"),
+        };
+        http::send(self.at, &format!("{head}{cookie}"), "application/x-www-form-urlencoded", body)
     }
     fn get(&self, path: &str) -> Answer {
         self.send(&format!("GET {path} HTTP/1.1"), "")
@@ -53,18 +36,7 @@ impl Browser {
 }
 
 fn start(scratch: &Scratch) -> (Gateway, Browser, std::path::PathBuf) {
-    let config = scratch.write(
-        "settings.toml",
-        &format!(
-            "data_dir = \"{}\"\nhostname = \"gw.example.com\"\n[[listener]]\nname = \"mx\"\nkind = \"mx\"\n\
-             address = \"127.0.0.1:0\"\n[limits]\nfree_space = \"0 B\"\n[web]\naddress = \"127.0.0.1:0\"\n",
-            scratch.path("data").display()
-        ),
-    );
-    let gateway = Gateway::start(&config);
-    let at = gateway.log.wait("the page", |lines| {
-        lines.iter().find_map(|line| line.split_once("page: http://")?.1.strip_suffix('/')?.parse().ok())
-    });
+    let (gateway, at, config) = http::with_page(scratch, "");
     (gateway, Browser { at, cookie: String::new() }, config)
 }
 

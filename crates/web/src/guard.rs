@@ -15,11 +15,20 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form
 pub(crate) async fn check(request: Request, next: Next) -> Response {
     let method = request.method();
     let harmless = method == Method::GET || method == Method::HEAD;
-    let mut response = if harmless || is_same_origin(request.headers()) {
+    let response = if harmless || is_same_origin(request.headers()) {
         next.run(request).await
     } else {
         (StatusCode::FORBIDDEN, "This form was sent from another site; open the page anew.\n").into_response()
     };
+    marked(response)
+}
+
+/// Marks answers to programs, which show a token: a request from another site has none.
+pub(crate) async fn mark_only(request: Request, next: Next) -> Response {
+    marked(next.run(request).await)
+}
+
+fn marked(mut response: Response) -> Response {
     let headers = response.headers_mut();
     let fixed = [
         (header::CONTENT_SECURITY_POLICY, POLICY),

@@ -3,17 +3,20 @@
 //! A handler parses, asks control, shows; it decides nothing about mail. Nothing is fetched from elsewhere, nothing from
 //! mail reaches a page unescaped. Proof: `crates/vouchsafe/tests/web.rs`.
 
+mod api;
 mod forms;
 mod guard;
 mod page;
 mod sections;
 mod session;
 
+pub use api::document;
 pub use session::From;
 
 use std::convert::Infallible;
 
 use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::State;
 use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::future::RouteFuture;
@@ -33,10 +36,12 @@ pub fn router(control: Control) -> Router {
     Router::new()
         .route("/style.css", get(style))
         .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
         .merge(session::routes())
         .merge(sections::routes())
         .fallback(page::not_found)
         .layer(axum::middleware::from_fn(guard::check))
+        .merge(api::routes().layer(axum::middleware::from_fn(guard::mark_only)))
         .layer(axum::extract::DefaultBodyLimit::max(guard::BODY))
         .with_state(web)
 }
@@ -73,6 +78,14 @@ where
         let from = known.unwrap_or(From { client: None, tls: false });
         request.extensions_mut().insert(from);
         tower_service::Service::call(&mut self.router.clone(), request.map(Body::new))
+    }
+}
+
+/// Whether mail can be taken now; 503 with the reason if not.
+async fn ready(State(web): State<Web>) -> Response {
+    match web.control.gateway().ready().await {
+        Ok(()) => "ready\n".into_response(),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vouchsafe_core::ports::StoreFault;
 use vouchsafe_core::{Timestamp, verdict::Verdict};
@@ -38,7 +39,7 @@ struct Record {
 }
 
 /// An account without its secrets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AdminRow {
     /// Login name; for `by_mail` the mail account's.
     pub name: String,

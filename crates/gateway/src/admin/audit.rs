@@ -1,5 +1,6 @@
 //! Who changed what, when: kept in the queue's database, durable, the newest ten thousand.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vouchsafe_core::Timestamp;
 use vouchsafe_core::ports::StoreFault;
@@ -11,7 +12,8 @@ const KIND: &str = "audit";
 const KEEP: usize = 10_000;
 
 /// One thing that was done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "AuditEntry")]
 pub struct Entry {
     /// When.
     pub at: Timestamp,

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vouchsafe_config::ListenerKind;
 use vouchsafe_core::doctor::{Grade, Role as Server};
@@ -28,7 +29,7 @@ use crate::gateway::Gateway;
 const PORTS: [u16; 6] = [24, 25, 26, 465, 587, 2525];
 
 /// The doctor's report in our words.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Examined {
     /// The server.
     pub server: String,
@@ -43,7 +44,8 @@ pub struct Examined {
 }
 
 /// A finding of the doctor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Finding")]
 pub struct Found {
     /// `good`, `note`, `change`, `danger`.
     pub grade: String,
@@ -54,7 +56,7 @@ pub struct Found {
 }
 
 /// A test message on its way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SentTest {
     /// `C: ...`, `S: ...`.
     pub dialogue: Vec<String>,
@@ -111,6 +113,15 @@ pub(crate) async fn people(gateway: &Gateway, request: Request) -> Result<Respon
         }
         Request::AdminRemove { name } => {
             admins.remove(&name).await?;
+            Response::Done
+        }
+        Request::TokensList => Response::Tokens { tokens: admins.tokens().list().await.map_err(words)? },
+        Request::TokenAdd { name, role, days } => {
+            let token = admins.tokens().add(&name, role, days, now).await?;
+            Response::Token { name, token }
+        }
+        Request::TokenRemove { name } => {
+            admins.tokens().remove(&name).await?;
             Response::Done
         }
         Request::SessionsList => {

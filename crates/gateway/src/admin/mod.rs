@@ -9,11 +9,13 @@ pub mod control;
 pub mod rights;
 pub mod sessions;
 pub mod throttle;
+pub mod tokens;
 pub mod totp;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use vouchsafe_core::ports::{SettingsStore, StoreFault};
 use vouchsafe_smtp::Tick;
@@ -22,7 +24,7 @@ use crate::delegate::lock;
 use crate::passwords::Passwords;
 
 /// What somebody may do; each may do what those before it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Look.
@@ -73,13 +75,14 @@ pub struct Admins {
     store: Arc<dyn SettingsStore>,
     passwords: Passwords,
     sessions: sessions::Sessions,
+    tokens: tokens::Tokens,
     throttle: Mutex<throttle::Throttle>,
     /// The digest of the one-time password, while there is no account.
     first: Mutex<Option<[u8; 32]>>,
     tests: Mutex<VecDeque<Tick>>,
 }
 
-/// Tests that the page may start in a minute: each reaches another server.
+/// Tests that pages and API may start in a minute: each reaches another server.
 const TESTS: usize = 10;
 
 impl Admins {
@@ -87,6 +90,7 @@ impl Admins {
     pub fn new(store: Arc<dyn SettingsStore>) -> Admins {
         Admins {
             sessions: sessions::Sessions::new(Arc::clone(&store)),
+            tokens: tokens::Tokens::new(Arc::clone(&store)),
             store,
             passwords: Passwords::default(),
             throttle: Mutex::default(),
@@ -98,6 +102,11 @@ impl Admins {
     /// Their sessions.
     pub fn sessions(&self) -> &sessions::Sessions {
         &self.sessions
+    }
+
+    /// Tokens of programs.
+    pub fn tokens(&self) -> &tokens::Tokens {
+        &self.tokens
     }
 
     /// Takes one of the tests of this minute; false: they are used up.

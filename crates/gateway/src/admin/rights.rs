@@ -14,6 +14,7 @@ impl Request {
             | UsersList
             | VerdictsList { .. }
             | GuardList
+            | TrialReport
             | History { .. }
             | Figures { .. }
             | Running { .. }
@@ -48,6 +49,7 @@ impl Request {
             | UsersList
             | VerdictsList { .. }
             | GuardList
+            | TrialReport
             | History { .. }
             | Figures { .. }
             | Running { .. }
@@ -57,6 +59,7 @@ impl Request {
             | SettingsHistory
             | SettingsDraft { .. }
             | AdminsList
+            | TokensList
             | SessionsList => return None,
             QueueAct { filter, action } => {
                 let what = match (&filter.message, &filter.address) {
@@ -86,6 +89,8 @@ impl Request {
             AdminRole { name, role } => format!("made administrator {name} {}", role.word()),
             AdminCodesOff { name } => format!("switched one-time codes of {name} off"),
             AdminRemove { name } => format!("removed administrator {name}"),
+            TokenAdd { name, role, .. } => format!("made token {name} as {}", role.word()),
+            TokenRemove { name } => format!("removed token {name}"),
             SessionEnd { id } => format!("ended session {}", id.get(..8).unwrap_or(id)),
             // A request that is new here: its name, without its fields.
             other => match serde_json::to_value(other) {

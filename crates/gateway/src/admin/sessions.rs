@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 use vouchsafe_core::Timestamp;
@@ -24,7 +25,7 @@ const STALE: Duration = Duration::from_secs(300);
 const PER_ACCOUNT: usize = 20;
 
 /// One session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Session {
     /// What tells it from others; not what opens it.
     pub id: String,

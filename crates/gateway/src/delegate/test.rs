@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vouchsafe_config::AnyDomain;
 use vouchsafe_core::verdict::{
@@ -15,7 +16,7 @@ use vouchsafe_smtp::{Mailbox, Reply, Secret};
 use super::{Delegate, lock};
 
 /// A question, its dialogue in transcript form, and what the answer means.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tested {
     /// `host:port` that was asked.
     pub endpoint: String,

@@ -247,6 +247,32 @@ pub enum AdminCommand {
         /// Login name.
         name: String,
     },
+    /// Tokens of programs that use the API.
+    #[command(subcommand)]
+    Token(TokenCommand),
+}
+
+/// `admin token`
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token; it is shown once.
+    Add {
+        /// What uses it.
+        name: String,
+        /// read-only, operator or admin.
+        #[arg(long, default_value = "read-only")]
+        role: String,
+        /// It opens nothing after so many days; without, it is good until it is removed.
+        #[arg(long, value_name = "NUMBER")]
+        days: Option<u32>,
+    },
+    /// List the tokens.
+    List,
+    /// Remove a token.
+    Remove {
+        /// What it is called.
+        name: String,
+    },
 }
 
 /// `recipients`

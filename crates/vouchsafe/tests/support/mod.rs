@@ -7,6 +7,7 @@
 #![allow(dead_code)]
 
 pub mod haproxy;
+pub mod http;
 pub mod loopback;
 pub mod postfix;
 pub mod smtp;

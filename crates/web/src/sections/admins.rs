@@ -9,6 +9,7 @@ use vouchsafe_core::ports::Clock;
 use vouchsafe_gateway::admin::accounts::AdminRow;
 use vouchsafe_gateway::admin::audit::Entry;
 use vouchsafe_gateway::admin::sessions::Session;
+use vouchsafe_gateway::admin::tokens::TokenRow;
 use vouchsafe_gateway::admin::{Role, totp};
 use vouchsafe_gateway::control::{Request, Response as Answer};
 
@@ -28,6 +29,8 @@ pub(crate) fn routes() -> Router<Web> {
         .route("/admins/end", post(end))
         .route("/admins/password", post(password))
         .route("/admins/codes", post(codes))
+        .route("/admins/tokens/add", post(token_add))
+        .route("/admins/tokens/remove", post(token_remove))
 }
 
 #[derive(Template)]
@@ -36,6 +39,7 @@ struct Admins {
     page: Page,
     secret: String,
     admins: Vec<AdminRow>,
+    tokens: Vec<TokenRow>,
     sessions: Vec<Session>,
     entries: Vec<Entry>,
 }
@@ -49,10 +53,14 @@ async fn list(viewer: Viewer, State(web): State<Web>) -> Response {
 async fn shown(web: &Web, page: Page) -> Response {
     let Some(viewer) = page.viewer.clone() else { return refused(page, Answer::Done) };
     let caller = viewer.caller();
-    let (mut admins, mut sessions, mut entries) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut admins, mut tokens, mut sessions, mut entries) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     if viewer.is_admin() {
         if let Answer::Admins { admins: all } = web.control.run_as(&caller, Request::AdminsList).await {
             admins = all;
+        }
+        if let Answer::Tokens { tokens: all } = web.control.run_as(&caller, Request::TokensList).await {
+            tokens = all;
         }
         if let Answer::Sessions { sessions: all } = web.control.run_as(&caller, Request::SessionsList).await {
             sessions = all;
@@ -64,7 +72,7 @@ async fn shown(web: &Web, page: Page) -> Response {
             entries = all;
         }
     }
-    show(&Admins { page, secret: totp::base32(&totp::secret()), admins, sessions, entries })
+    show(&Admins { page, secret: totp::base32(&totp::secret()), admins, tokens, sessions, entries })
 }
 
 async fn add(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
@@ -77,6 +85,38 @@ async fn add(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
 async fn remove(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
     let name = field(&form, "name").to_owned();
     done(&web, viewer, &form, Request::AdminRemove { name }).await
+}
+
+/// The only page that shows a token: once, in the answer to the form.
+async fn token_add(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
+    if let Some(response) = viewer.refusal(&form) {
+        return response;
+    }
+    let role = Role::of_word(field(&form, "role")).unwrap_or(Role::ReadOnly);
+    let days = field(&form, "days").trim();
+    let request = match (days, days.parse()) {
+        ("", _) => Ok(None),
+        (_, Ok(days)) => Ok(Some(days)),
+        _ => Err(format!("{days} is no number of days")),
+    };
+    let name = field(&form, "name").trim().to_owned();
+    let answer = match request {
+        Ok(days) => web.control.run_as(&viewer.caller(), Request::TokenAdd { name, role, days }).await,
+        Err(why) => Answer::Refused { why },
+    };
+    match answer {
+        Answer::Token { name, token } => {
+            let notice = format!("Token {name}, shown only now: {token}");
+            shown(&web, Page { notice, ..Page::of("admins", "Administrators", viewer) }).await
+        }
+        Answer::Refused { why } => outcome(&web, viewer, Err(why)).await,
+        _ => outcome(&web, viewer, Ok(())).await,
+    }
+}
+
+async fn token_remove(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
+    let name = field(&form, "name").to_owned();
+    done(&web, viewer, &form, Request::TokenRemove { name }).await
 }
 
 async fn end(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
