@@ -167,6 +167,7 @@ fn an_attached_message_is_not_looked_into() {
 }
 
 /// Also: a boundary in use, an encoded multipart, one nested too deep.
+// covers: mime.depth, mime.boundary
 #[test]
 fn what_is_not_looked_into_is_a_body_of_its_own() {
     let inner = |fields: &str| {
@@ -193,6 +194,7 @@ fn what_is_not_looked_into_is_a_body_of_its_own() {
     assert!(lines[limits::DEPTH].contains("too deep"));
 }
 
+// covers: mime.parts
 #[test]
 fn past_its_limit_of_parts_the_rest_is_passed_on() {
     let parts = "--b\r\n\r\nx\r\n".repeat(limits::PARTS as usize + 5);
@@ -201,6 +203,7 @@ fn past_its_limit_of_parts_the_rest_is_passed_on() {
     assert!(seen.octets.ends_with(b"--b\r\n\r\nx\r\n"));
 }
 
+// covers: mime.field, mime.fields
 #[test]
 fn a_field_that_never_ends_is_not_kept() {
     let (mut scanner, mut seen) = (Scanner::default(), Seen::default());
