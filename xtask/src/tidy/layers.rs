@@ -21,6 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// A crate from outside, and the only ones of ours that may depend on it.
 const DOORS: &[(&str, &[&str])] = &[
     ("rusqlite", &["store"]),
+    ("object_store", &["store"]),
     ("socket2", &["net"]),
     ("rustls-platform-verifier", &["net"]),
     ("tokio-rustls", &["net", "gateway", "fakes", "bench"]),

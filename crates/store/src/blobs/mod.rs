@@ -6,6 +6,7 @@
 
 mod files;
 mod memory;
+mod s3;
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -17,6 +18,8 @@ use sha2::{Digest, Sha256};
 use tokio::task::{JoinHandle, spawn_blocking};
 use vouchsafe_core::attachments::{BlobReader, BlobRef, BlobStore, BlobWriter, Keep, SealedBlob};
 use vouchsafe_core::ports::{BoxFuture, StoreFault};
+
+pub use s3::{S3, S3Options};
 
 use crate::disk::Disk;
 use crate::sqlite::OpenFault;
@@ -35,6 +38,10 @@ pub trait Objects: Send + Sync {
     /// Names behind `after` in an order of its own; a page may be shorter or longer than `limit`, but not empty before
     /// the end.
     fn list(&self, after: &str, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreFault>>;
+    /// See [`BlobStore::abort_cut_off`].
+    fn abort_cut_off(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// An object being written. Dropped without `finish`, it leaves nothing.
@@ -95,6 +102,10 @@ impl BlobStore for Blobs {
 
     fn delete(&self, name: String) -> BoxFuture<'_, Result<(), StoreFault>> {
         Box::pin(async move { self.objects.delete(&name).await })
+    }
+
+    fn abort_cut_off(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
+        self.objects.abort_cut_off()
     }
 
     fn list(&self, after: String, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreFault>> {

@@ -6,5 +6,6 @@
 mod conformance;
 mod crash;
 mod given;
+mod s3;
 mod shares;
 mod sqlite;

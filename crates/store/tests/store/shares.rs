@@ -18,6 +18,7 @@ use vouchsafe_store::disk::SimDisk;
 use vouchsafe_store::memory::MemoryStore;
 
 use crate::given::*;
+use crate::s3::Server;
 
 trait Subject: MailStore + AttachmentStore {}
 impl<T: MailStore + AttachmentStore> Subject for T {}
@@ -26,10 +27,11 @@ struct Given {
     store: Arc<dyn Subject>,
     blobs: Arc<Blobs>,
     _dir: Option<tempfile::TempDir>,
+    _server: Option<Server>,
 }
 
 fn memory() -> Given {
-    Given { store: MemoryStore::new(), blobs: Blobs::memory(), _dir: None }
+    Given { store: MemoryStore::new(), blobs: Blobs::memory(), _dir: None, _server: None }
 }
 
 fn sqlite() -> Given {
@@ -37,12 +39,20 @@ fn sqlite() -> Given {
     let disk = Arc::new(SimDisk::new());
     let store = open(dir.path(), disk.clone());
     let blobs = Blobs::files(disk, &dir.path().join("blobs")).unwrap();
-    Given { store, blobs, _dir: Some(dir) }
+    Given { store, blobs, _dir: Some(dir), _server: None }
+}
+
+fn s3() -> Given {
+    let dir = scratch();
+    let store = open(dir.path(), Arc::new(SimDisk::new()));
+    let server = Server::start();
+    Given { blobs: server.blobs(store.clone()), store, _dir: Some(dir), _server: Some(server) }
 }
 
 macro_rules! suite {
     ($($test:ident),* $(,)?) => {
         mod in_memory { $(#[test] fn $test() { crate::given::run(super::$test(super::memory())) })* }
+        mod on_s3 { $(#[test] fn $test() { crate::given::run(super::$test(super::s3())) })* }
         mod on_disk { $(#[test] fn $test() { crate::given::run(super::$test(super::sqlite())) })* }
     };
 }
