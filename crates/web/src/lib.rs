@@ -5,6 +5,7 @@
 
 mod api;
 mod forms;
+mod graph;
 mod guard;
 mod page;
 mod sections;
@@ -14,6 +15,7 @@ pub use api::document;
 pub use session::From;
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::State;
@@ -22,19 +24,31 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::future::RouteFuture;
 use axum::routing::get;
 use axum::{BoxError, Router};
+use tokio::sync::Semaphore;
+use vouchsafe_core::ports::Clock;
 use vouchsafe_gateway::control::Control;
 
 /// What handlers share.
 #[derive(Clone)]
 pub(crate) struct Web {
     pub control: Control,
+    /// Places for those who watch dialogues.
+    pub watchers: Arc<Semaphore>,
+}
+
+impl Web {
+    /// Wall time.
+    pub fn now(&self) -> vouchsafe_core::Timestamp {
+        self.control.gateway().clock.now()
+    }
 }
 
 /// All pages, behind the checks that each request passes.
 pub fn router(control: Control) -> Router {
-    let web = Web { control };
+    let web = Web { control, watchers: Arc::new(Semaphore::new(sections::WATCHERS)) };
     Router::new()
         .route("/style.css", get(style))
+        .route("/page.js", get(script))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .merge(session::routes())
@@ -92,4 +106,10 @@ async fn ready(State(web): State<Web>) -> Response {
 async fn style() -> impl IntoResponse {
     let kind = [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "max-age=3600")];
     (StatusCode::OK, kind, include_str!("../assets/style.css"))
+}
+
+async fn script() -> impl IntoResponse {
+    let kind =
+        [(header::CONTENT_TYPE, "text/javascript; charset=utf-8"), (header::CACHE_CONTROL, "max-age=3600")];
+    (StatusCode::OK, kind, include_str!("../assets/page.js"))
 }

@@ -46,6 +46,7 @@ impl Page {
             ("overview", "/", "Overview"),
             ("messages", "/messages", "Messages"),
             ("queue", "/queue", "Queue"),
+            ("live", "/live", "Live"),
             ("delegates", "/delegates", "Delegates"),
             ("settings", "/settings", "Settings"),
             ("admins", "/admins", "Administrators"),
@@ -93,6 +94,21 @@ pub(crate) async fn not_found() -> Response {
 /// A time as pages show it.
 pub(crate) fn time(at: &Timestamp) -> String {
     at.rfc3339().replace('T', " ").replace('Z', " UTC")
+}
+
+/// A time that a script may tell in the viewer's zone; UTC without.
+pub(crate) fn stamp(at: &Timestamp) -> String {
+    format!("<time datetime=\"{}\">{}</time>", at.rfc3339(), time(at))
+}
+
+/// Seconds for people.
+pub(crate) fn duration(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
 }
 
 /// Octets for people.

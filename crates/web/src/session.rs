@@ -75,16 +75,40 @@ impl FromRequestParts<Web> for Viewer {
         let tls = parts.extensions.get::<From>().is_some_and(|from| from.tls);
         let token = cookie(&parts.headers, tls).ok_or_else(login)?;
         let gateway = web.control.gateway();
-        let idle = gateway.settings.load().web.idle;
+        let (now, idle) = (gateway.clock.now(), gateway.settings.load().web.idle);
         let broken = |fault: vouchsafe_core::ports::StoreFault| {
             sentence(StatusCode::SERVICE_UNAVAILABLE, Page::outside("Not now"), fault.to_string())
         };
-        let found =
-            gateway.admins.sessions().find(&token, gateway.clock.now(), idle).await.map_err(broken)?;
+        let sessions = gateway.admins.sessions();
+        let found = match parts.extensions.get::<Unattended>() {
+            Some(Unattended) => sessions.look(&token, now, idle).await.map_err(broken)?,
+            None => sessions.find(&token, now, idle).await.map_err(broken)?,
+        };
         let session = found.ok_or_else(login)?;
         let account = gateway.admins.account(&session.account).await.map_err(broken)?.ok_or_else(login)?;
         let csrf = session_id(&format!("form {token}"));
         Ok(Viewer { name: account.name, role: account.role, csrf, session: session.id })
+    }
+}
+
+/// A request that nobody made by hand: it does not count as use of the session.
+#[derive(Clone, Copy)]
+struct Unattended;
+
+/// Somebody whose page asks by itself.
+pub(crate) struct Watcher(pub Viewer);
+
+impl FromRequestParts<Web> for Watcher {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Watcher, Response> {
+        parts.extensions.insert(Unattended);
+        // A redirect to the login form would be taken for what was asked for.
+        let refused = |response: Response| match response.status().is_redirection() {
+            true => StatusCode::UNAUTHORIZED.into_response(),
+            false => response,
+        };
+        Viewer::from_request_parts(parts, web).await.map(Watcher).map_err(refused)
     }
 }
 

@@ -101,6 +101,18 @@ impl Sessions {
         Ok(Some(used))
     }
 
+    /// The session of a cookie's token, if it is not over; does not count as used.
+    pub async fn look(
+        &self,
+        token: &str,
+        now: Timestamp,
+        idle: Duration,
+    ) -> Result<Option<Session>, StoreFault> {
+        self.load().await?;
+        let found = lock(&self.open).get(&hex(&digest(token))).cloned();
+        Ok(found.filter(|found| now.since(found.seen) <= idle && now.since(found.created) <= LONGEST))
+    }
+
     /// All, the last used first.
     pub async fn list(&self) -> Result<Vec<Session>, StoreFault> {
         self.load().await?;

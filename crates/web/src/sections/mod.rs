@@ -2,10 +2,13 @@
 
 mod admins;
 mod delegates;
+mod live;
 mod messages;
 mod overview;
 mod queue;
 mod settings;
+
+pub(crate) use live::WATCHERS;
 
 use axum::Router;
 
@@ -15,6 +18,7 @@ use crate::Web;
 pub(crate) fn routes() -> Router<Web> {
     Router::new()
         .merge(overview::routes())
+        .merge(live::routes())
         .merge(messages::routes())
         .merge(queue::routes())
         .merge(delegates::routes())
