@@ -10,7 +10,9 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use vouchsafe_config::Flags;
+use vouchsafe_fakes::delegate::{Counters, Site};
 use vouchsafe_fakes::{Delegate, NextHop, serve_tcp};
 use vouchsafe_gateway::gateway::Gateway;
 use vouchsafe_gateway::supervisor::Supervisor;
@@ -37,26 +39,31 @@ impl Drop for Scratch {
     }
 }
 
-/// Runs the demo.
-pub async fn run(once: bool) -> Result<(), Failure> {
-    let (delegate, next_hop) = (Delegate::demo(), NextHop::demo());
-    let (asked, asked_at) = port(0).await.map_err(failed)?;
+/// Runs the demo; `like`: with stand-ins that behave like this site's servers.
+pub async fn run(once: bool, like: Option<&Site>) -> Result<(), Failure> {
+    let delegates = like.map_or_else(|| vec![Delegate::demo()], Delegate::at);
+    let next_hop = NextHop::demo();
+    let mut standing = JoinSet::new();
+    let mut asked_at = Vec::new();
+    for delegate in &delegates {
+        let (socket, address) = port(0).await.map_err(failed)?;
+        asked_at.push(address);
+        standing.spawn(serve_tcp(socket, delegate.clone()));
+    }
     let (taking, taking_at) = port(0).await.map_err(failed)?;
-    let serving = tokio::spawn(serve_tcp(asked, delegate.clone()));
-    let receiving = tokio::spawn(serve_tcp(taking, next_hop.clone()));
+    standing.spawn(serve_tcp(taking, next_hop.clone()));
     let scratch = Scratch(std::env::temp_dir().join(format!("vouchsafe-demo-{}", std::process::id())));
-    let supervisor = gateway(&scratch.0, asked_at, taking_at).await.map_err(failed)?;
+    let supervisor = gateway(&scratch.0, &asked_at, taking_at).await.map_err(failed)?;
     let bound = supervisor.start(Some(&scratch.0.join("control.sock"))).await.map_err(failed)?;
     let at = |name: &str| bound.iter().find(|(listener, _)| listener == name).map(|(_, address)| *address);
     let (Some(mx), Some(submission)) = (at("mx"), at("submission")) else {
         return Err(failed("the demo's listeners are missing from its settings".to_owned()));
     };
     // The reader may go away at any line: that ends the demo, in order.
-    let stage = Stage { delegate, next_hop, out: io::stdout().lock() };
-    let shown = stage.show(Places { asked_at, taking_at, mx, submission }, &scratch.0, once).await;
+    let stage = Stage { delegates, next_hop, out: io::stdout().lock() };
+    let shown = stage.show(Places { asked_at, taking_at, mx, submission }, &scratch.0, once, like).await;
     supervisor.stop().await;
-    serving.abort();
-    receiving.abort();
+    standing.abort_all();
     shown
 }
 
@@ -67,7 +74,7 @@ fn failed(why: String) -> Failure {
 
 /// Who listens where.
 struct Places {
-    asked_at: SocketAddr,
+    asked_at: Vec<SocketAddr>,
     taking_at: SocketAddr,
     mx: SocketAddr,
     submission: SocketAddr,
@@ -81,15 +88,22 @@ async fn port(number: u16) -> Result<(TcpListener, SocketAddr), String> {
 }
 
 /// The gateway as `serve` starts it without a file; a port that is taken is replaced by a free one.
-async fn gateway(dir: &Path, delegate: SocketAddr, next_hop: SocketAddr) -> Result<Supervisor, String> {
+async fn gateway(dir: &Path, delegates: &[SocketAddr], next_hop: SocketAddr) -> Result<Supervisor, String> {
+    let (Some(logins), Some(recipients)) = (delegates.first(), delegates.last()) else {
+        return Err("there is nobody to ask".to_owned());
+    };
+    let asked = format!(
+        "[delegate.default]\nauth_in_clear = true\nauth = {{ host = \"{logins}\", tls = \"off\" }}\n\
+         recipients = {{ host = \"{recipients}\", tls = \"off\" }}\n"
+    );
     let flags = Flags {
         data_dir: Some(dir.to_owned()),
-        delegate: Some(delegate.to_string()),
+        delegate: None,
         next_hop: Some(next_hop.to_string()),
         domains: vec!["example.com".to_owned()],
     };
     let reading = flags
-        .read("", &Machine)
+        .read(&asked, &Machine)
         .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let mut settings = reading.settings;
     settings.hostname = "gateway.example".to_owned();
@@ -110,21 +124,37 @@ fn auth(password: &str) -> String {
 
 /// Where the demo is shown.
 struct Stage<W> {
-    delegate: Delegate,
+    delegates: Vec<Delegate>,
     next_hop: NextHop,
     out: W,
 }
 
 impl<W: Write> Stage<W> {
     /// The whole show; `dir` is the gateway's data directory.
-    async fn show(mut self, places: Places, dir: &Path, once: bool) -> Result<(), Failure> {
+    async fn show(
+        mut self,
+        places: Places,
+        dir: &Path,
+        once: bool,
+        like: Option<&Site>,
+    ) -> Result<(), Failure> {
         let Places { asked_at, taking_at, mx, submission } = places;
         // From the first line on: SIGTERM, too, ends in order, and leaves no folder behind.
         let mut terminated = signal(SignalKind::terminate())?;
-        writeln!(
-            self.out,
-            "The delegate, which knows the users, is at {asked_at}. It must never get a message."
-        )?;
+        match asked_at[..] {
+            [logins, recipients] => writeln!(
+                self.out,
+                "The delegate, which knows the users, is at {logins} for logins and {recipients} for recipients. It must never get a message."
+            )?,
+            _ => writeln!(
+                self.out,
+                "The delegate, which knows the users, is at {}. It must never get a message.",
+                asked_at[0]
+            )?,
+        }
+        if let Some(site) = like {
+            writeln!(self.out, "It behaves like {}", site.about)?;
+        }
         writeln!(self.out, "The next hop, where messages go, is at {taking_at}.")?;
         writeln!(
             self.out,
@@ -156,13 +186,15 @@ impl<W: Write> Stage<W> {
                 writeln!(self.out, "   {}", line.trim_end())?;
             }
         }
-        let seen = self.delegate.counters();
+        let seen: Vec<Counters> = self.delegates.iter().map(Delegate::counters).collect();
+        let sum = |count: fn(&Counters) -> u64| seen.iter().map(count).sum::<u64>();
         writeln!(
             self.out,
-            "\nThe delegate was asked {} times about logins and {} times about recipients, and got {} messages.",
-            seen.logins_good + seen.logins_bad,
-            seen.recipients,
-            seen.data_commands + seen.violations
+            "\nThe delegate was asked {} times about logins and {} times about recipients, got {} messages, and had to enforce its limits {} times.",
+            sum(|seen| seen.logins_good + seen.logins_bad),
+            sum(|seen| seen.recipients),
+            sum(|seen| seen.data_commands + seen.violations),
+            sum(Counters::tripped)
         )?;
         if arrived.is_err() {
             return Err(failed("the messages did not arrive at the next hop".to_owned()));
@@ -198,7 +230,7 @@ impl<W: Write> Stage<W> {
         commands: &[&str],
     ) -> Result<(), Failure> {
         writeln!(self.out, "\n== {title}\n   {meaning}\n")?;
-        self.delegate.clear_dialogue();
+        self.delegates.iter().for_each(Delegate::clear_dialogue);
         let cut = |fault: io::Error| failed(format!("{to}: {fault}"));
         let (read, mut write) = TcpStream::connect(to).await.map_err(cut)?.into_split();
         let mut read = BufReader::new(read);
@@ -207,7 +239,7 @@ impl<W: Write> Stage<W> {
             for line in command.lines() {
                 writeln!(self.out, "   C: {}", masked(line))?;
             }
-            self.delegate.clear_dialogue();
+            self.delegates.iter().for_each(Delegate::clear_dialogue);
             write.write_all(format!("{command}\r\n").as_bytes()).await.map_err(cut)?;
             self.reply(&mut read).await?;
         }
@@ -217,7 +249,7 @@ impl<W: Write> Stage<W> {
     /// One reply, behind what the delegate had to say about it.
     async fn reply(&mut self, read: &mut (impl AsyncBufReadExt + Unpin)) -> Result<(), Failure> {
         let said = read_reply(read).await.map_err(failed)?;
-        for line in self.delegate.dialogue() {
+        for line in self.delegates.iter().flat_map(Delegate::dialogue) {
             writeln!(self.out, "        D{line}")?;
         }
         for line in said {

@@ -14,6 +14,7 @@ use clap::Parser;
 
 use cli::Run;
 use cli::failure::Failure;
+use vouchsafe_fakes::delegate::SITES;
 
 fn main() -> ExitCode {
     let cli = match cli::args::Cli::try_parse() {
@@ -42,7 +43,10 @@ async fn run(cli: cli::args::Cli) -> ExitCode {
         Ok(None) => Ok(()),
         Ok(Some(Run::Serve(source))) => serve::run(source).await,
         Ok(Some(Run::Demo(demo))) => {
-            return demo::run(demo.once).await.map_or_else(|failure| failure.end(), |()| ExitCode::SUCCESS);
+            let like = SITES.iter().find(|site| demo.like.as_deref() == Some(site.name));
+            return demo::run(demo.once, like)
+                .await
+                .map_or_else(|failure| failure.end(), |()| ExitCode::SUCCESS);
         }
         Err(failure) => return failure.end(),
     };

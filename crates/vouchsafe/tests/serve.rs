@@ -227,12 +227,40 @@ fn the_demo_shows_both_flows_and_ends_with_0() {
         "D> RCPT TO:<nobody@example.com>",
         "Hello from a mail client.",
         "Hello from the Internet.",
-        "and got 0 messages.",
+        "got 0 messages, and had to enforce its limits 0 times.",
     ] {
         assert!(shown.contains(part), "{part}\n{shown}");
     }
     assert!(!shown.contains("correct horse"), "{shown}");
     assert!(support::files(&scratch.path(".")).is_empty(), "its queue is gone");
+}
+
+#[test]
+fn the_demo_goes_as_well_with_each_product() {
+    let _alone = alone();
+    for (product, words) in [
+        ("exchange", "D< 550 5.1.10 RESOLVER.ADR.RecipientNotFound"),
+        ("microsoft-365", "D< 550 5.4.1 "),
+        ("xeams", "D> AUTH PLAIN"),
+        ("postfix", "D< 550 5.1.1 "),
+        ("exim", "D< 550 "),
+    ] {
+        let scratch = Scratch::new();
+        let mut command = demo(&scratch);
+        command.args(["--like", product]);
+        let (code, shown, said) = finish(command, "");
+        assert_eq!(code, 0, "{product}: {said}");
+        for part in [
+            words,
+            "   S: 535 5.7.8 ",
+            "   S: 235 2.7.0 ",
+            "   S: 250 2.1.5 ",
+            "   S: 550 5.7.1 ",
+            "got 0 messages, and had to enforce its limits 0 times.",
+        ] {
+            assert!(shown.contains(part), "{product}: {part}\n{shown}");
+        }
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ mod wording;
 
 pub use behaviour::{Behaviour, Counters, Junk, RefuseAt};
 pub use limit::Limit;
-pub use products::{PRODUCTS, SwitchedOff};
+pub use products::{PRODUCTS, SITES, Site, SwitchedOff};
 pub use sources::Budget;
 pub use wording::Wording;
 
@@ -47,8 +47,15 @@ impl Delegate {
     }
     /// The delegate of the demo: knows `alice@example.com`, password `correct horse`, and `bob@example.com`.
     pub fn demo() -> Delegate {
+        Delegate::knowing_all(Behaviour::new("delegate.example"))
+    }
+    /// The delegates of a site, that for logins first; they know whom that of the demo knows.
+    pub fn at(site: &Site) -> Vec<Delegate> {
+        site.behaviours("delegate.example").into_iter().map(Delegate::knowing_all).collect()
+    }
+    fn knowing_all(behaviour: Behaviour) -> Delegate {
         Delegate::new(
-            Behaviour::new("delegate.example")
+            behaviour
                 .user("alice@example.com", "correct horse")
                 .recipient("alice@example.com")
                 .recipient("bob@example.com"),

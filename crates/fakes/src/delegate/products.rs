@@ -30,6 +30,59 @@ pub const PRODUCTS: &[(&str, Make)] = &[
     ("dovecot_lmtp", Behaviour::dovecot_lmtp),
 ];
 
+/// A site as people have it, for the demo: who is asked about logins, and who about recipients.
+#[derive(Clone, Copy, Debug)]
+pub struct Site {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What stands there, in a sentence.
+    pub about: &'static str,
+    logins: Make,
+    /// `None`: the same server.
+    recipients: Option<Make>,
+}
+
+impl Site {
+    /// Its servers: that for logins first, then that for recipients, if it is another.
+    pub fn behaviours(&self, hostname: &str) -> Vec<Behaviour> {
+        [Some(self.logins), self.recipients].into_iter().flatten().map(|make| make(hostname)).collect()
+    }
+}
+
+/// All sites.
+pub const SITES: &[Site] = &[
+    Site {
+        name: "exchange",
+        about: "Exchange: logins at its client front end (587), recipients at its hub transport (2525). It answers wrong logins and unknown recipients after 5 seconds, and ends a session at the fifth.",
+        logins: Behaviour::exchange_client_front_end,
+        recipients: Some(Behaviour::exchange_hub),
+    },
+    Site {
+        name: "microsoft-365",
+        about: "Microsoft 365: logins at client submission (587), recipients at the tenant's port 25 with edge blocking.",
+        logins: Behaviour::microsoft_365_submission,
+        recipients: Some(Behaviour::microsoft_365_edge),
+    },
+    Site {
+        name: "xeams",
+        about: "Xeams: one server for both. It shuts out whoever names many unknown recipients, unless it is listed as a gateway there.",
+        logins: Behaviour::xeams,
+        recipients: None,
+    },
+    Site {
+        name: "postfix",
+        about: "Postfix: logins at its submission service (587), recipients at port 25, where errors slow a session down and then end it.",
+        logins: Behaviour::postfix_submission,
+        recipients: Some(Behaviour::postfix),
+    },
+    Site {
+        name: "exim",
+        about: "Exim: one server for both. It drops a session after 10 commands that bring no mail.",
+        logins: Behaviour::exim,
+        recipients: None,
+    },
+];
+
 /// Why Microsoft 365 takes no password: each is a setting there, none a wrong password (FACTS section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SwitchedOff {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use vouchsafe_fakes::delegate::SITES;
 
 /// SMTP gateway that asks your mail server before it says yes.
 #[derive(Debug, Parser)]
@@ -99,6 +100,14 @@ pub struct DemoArgs {
     /// End after the show instead of running on to play with.
     #[arg(long)]
     pub once: bool,
+    /// With a delegate that behaves like this one
+    #[arg(long, value_name = "PRODUCT", value_parser = sites())]
+    pub like: Option<String>,
+}
+
+/// What `demo --like` knows.
+fn sites() -> clap::builder::PossibleValuesParser {
+    SITES.iter().map(|site| site.name).collect::<Vec<_>>().into()
 }
 
 /// `settings`
