@@ -29,3 +29,5 @@ pub mod supervisor;
 pub mod tasks;
 pub mod trace;
 pub mod users;
+
+pub use vouchsafe_net::process;

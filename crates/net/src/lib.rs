@@ -12,6 +12,7 @@ pub mod listener;
 pub mod local;
 pub mod machine;
 mod own;
+pub mod process;
 pub mod proxy;
 pub mod server;
 pub mod server_tls;

@@ -7,11 +7,11 @@ mod api;
 mod forms;
 mod graph;
 mod guard;
+mod metrics;
 mod page;
 mod sections;
 mod session;
 
-pub use api::document;
 pub use session::From;
 
 use std::convert::Infallible;
@@ -51,6 +51,7 @@ pub fn router(control: Control) -> Router {
         .route("/page.js", get(script))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics::metrics))
         .merge(session::routes())
         .merge(sections::routes())
         .fallback(page::not_found)

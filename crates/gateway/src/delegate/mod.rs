@@ -31,8 +31,8 @@ use logins::Logins;
 pub use logins::{Asked, Credential, Exchange, LoginClient, Step, unfit};
 use offers::Offers;
 use recipients::Recipients;
-pub use tally::Health;
 use tally::Tally;
+pub use tally::{Health, LATENCIES};
 pub use test::Tested;
 
 /// Verdicts kept per delegate, yes and no each.

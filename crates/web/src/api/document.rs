@@ -7,7 +7,7 @@ use super::shape::{Field, SHAPES, Shape};
 use super::table::{Endpoint, Method, PREFIX, TABLE};
 
 /// The document as text, the same for one version of the program.
-pub fn document() -> String {
+pub(crate) fn document() -> String {
     let mut paths = Map::new();
     for endpoint in TABLE {
         let path = paths.entry(format!("{PREFIX}{}", endpoint.path)).or_insert_with(|| json!({}));

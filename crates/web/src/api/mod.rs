@@ -24,8 +24,8 @@ use vouchsafe_gateway::control::{Denied, Request, Response as Answer};
 
 use crate::session::From;
 use crate::{Web, guard};
-pub use document::document;
-use problem::Problem;
+use document::document;
+pub(crate) use problem::Problem;
 use shape::SHAPES;
 use table::{Endpoint, Method, PREFIX, TABLE};
 
