@@ -2,7 +2,7 @@
 //! of all files tells its size. The CRC-32 of each file follows it in a data descriptor; ZIP64 where 32 bits do not do.
 //!
 //! Pure: the caller sends [`Archive::head`], the file, [`Archive::tail`] for each file, then [`Archive::end`].
-//! Proof: tests below; `unzip` and Python read what comes of it in `crates/gateway/tests/downloads.rs`.
+//! Proof: tests below; `unzip` and Python read what comes of it in `crates/web/tests/downloads/archives.rs`.
 
 use std::collections::HashSet;
 

@@ -86,6 +86,9 @@ pub async fn run(source: Source) -> Result<(), String> {
     for page in &pages {
         eprintln!("vouchsafe: administration page: {page}");
     }
+    for page in web::start_downloads(&gateway, &supervisor).await? {
+        eprintln!("vouchsafe: download pages: {page}");
+    }
     if !pages.is_empty()
         && let Some(password) = first_password(&gateway).await?
     {

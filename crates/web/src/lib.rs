@@ -4,6 +4,7 @@
 //! mail reaches a page unescaped. Proof: `crates/vouchsafe/tests/web.rs`.
 
 mod api;
+mod download;
 mod forms;
 mod graph;
 mod guard;
@@ -12,6 +13,7 @@ mod page;
 mod sections;
 mod session;
 
+pub use download::download_router;
 pub use session::From;
 
 use std::convert::Infallible;

@@ -4,13 +4,14 @@
 //! A link opens a page; a button on it asks for a file, which is counted, and gives a grant with which the file is read
 //! for a day, in as many pieces as it takes. What is opened without the button (by scanners of links, previews, HEAD)
 //! counts nothing. A link that never was, one that has been over for longer than the grace, and what is no link at all
-//! are refused alike. Proof: `crates/gateway/tests/downloads.rs`, `crates/web/tests/downloads.rs`.
+//! are refused alike. Proof: `crates/web/tests/downloads/`.
 
 mod codes;
 mod content;
 mod sender;
 
 pub use content::{Facts, Opened, Reading};
+pub use sender::Wish;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -18,12 +19,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use vouchsafe_core::Timestamp;
 use vouchsafe_core::attachments::{Access, Landing, ShareChange, SharedFile, Standing};
 use vouchsafe_core::bucket::Buckets;
 use vouchsafe_core::links::{GrantKey, Token};
 use vouchsafe_core::policy::in_networks;
 use vouchsafe_core::ports::{Clock, StoreFault};
 use vouchsafe_core::scan::{Release, Unscanned, release};
+use vouchsafe_core::stub::Language;
 use vouchsafe_smtp::Secret;
 
 use crate::admin::throttle::Throttle;
@@ -95,6 +98,8 @@ pub enum Refusal {
     Revoked,
     /// The time is up.
     Expired {
+        /// Since then.
+        until: Timestamp,
         /// The sender may be asked for more.
         may_ask: bool,
         /// That was done already.
@@ -166,6 +171,17 @@ impl Downloads {
     /// Our name, for pages.
     pub fn hostname(&self) -> String {
         self.gateway.settings.load().hostname.clone()
+    }
+
+    /// The language of pages, where a browser names none that there is.
+    pub fn language(&self) -> Language {
+        self.gateway.settings.load().attachments.language
+    }
+
+    /// Recipients reach the pages over TLS.
+    pub fn is_secure(&self) -> bool {
+        let settings = self.gateway.settings.load();
+        settings.attachments.public_url.as_ref().is_some_and(|url| url.starts_with("https://"))
     }
 
     /// Where a link leads: the files and what is known of them.
@@ -264,11 +280,11 @@ impl Downloads {
     pub async fn ask_for_time(&self, token: &str, client: Option<IpAddr>) -> Result<(), Refusal> {
         let (token, landing) = self.find(token, client).await?;
         match standing(&landing, self.landing_standing(&landing)) {
-            Err(Refusal::Expired { may_ask: true, asked: false }) => {
+            Err(Refusal::Expired { may_ask: true, asked: false, .. }) => {
                 let who = client.map(|client| client.to_string()).unwrap_or_default();
                 self.change(ShareChange::Asked { link: token.hash() }, who).await
             }
-            Err(Refusal::Expired { may_ask: true, asked: true }) => Ok(()),
+            Err(Refusal::Expired { may_ask: true, asked: true, .. }) => Ok(()),
             Err(refusal) => Err(refusal),
             // It was extended meanwhile.
             Ok(()) => Ok(()),
@@ -353,6 +369,7 @@ fn standing(landing: &Landing, standing: Standing) -> Result<(), Refusal> {
         Standing::Open => Ok(()),
         Standing::Revoked => Err(Refusal::Revoked),
         Standing::Expired => Err(Refusal::Expired {
+            until: share.expires,
             // Only senders that are known to be who they say are ever mailed.
             may_ask: share.known_sender && !share.sender.is_empty(),
             asked: share.asked,
