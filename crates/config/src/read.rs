@@ -279,6 +279,8 @@ fn delegate(s: &Section<'_>, name: &str, lookup: &dyn Lookup) -> Delegate {
         deadline: s.time("deadline"),
         auth_sessions: sessions.count("auth"),
         recipient_sessions: sessions.count("recipients"),
+        refusals: sessions.count("refusals"),
+        questions: sessions.count("questions"),
         probe_sender: s.value("probe_sender", reverse_path).unwrap_or(ReversePath::Null),
         login_name: s.value("login_name", login_name).unwrap_or(LoginName::AsIs),
         verdicts: VerdictTimes {

@@ -188,6 +188,10 @@ pub struct Delegate {
     pub auth_sessions: usize,
     /// Most recipient sessions at once.
     pub recipient_sessions: usize,
+    /// Refusals after which a recipient session is ended; as many questions are in one batch at the most. At least 3.
+    pub refusals: usize,
+    /// Questions after which a recipient session is ended. At least 3.
+    pub questions: usize,
     /// Reverse path of callouts.
     pub probe_sender: ReversePath,
     /// How login names are shown to the delegate.

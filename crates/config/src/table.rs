@@ -335,6 +335,20 @@ pub const TABLE: &[Row] = &[
     ),
     row("delegate.sessions.auth", Count(1, 1000), Value("10"), Live, "Most AUTH sessions at once."),
     row("delegate.sessions.recipients", Count(1, 1000), Value("4"), Live, "Most recipient sessions at once."),
+    row(
+        "delegate.sessions.refusals",
+        Count(3, 1000),
+        Value("4"),
+        Live,
+        "A recipient session is ended after so many refusals, and asks so many questions at once at the most: an Exchange server hangs up at the fifth. Raise it for a server of yours that bears more; a distant one is then asked faster.",
+    ),
+    row(
+        "delegate.sessions.questions",
+        Count(3, 1_000_000),
+        Value("90"),
+        Live,
+        "A recipient session is ended after so many questions: Postfix takes what follows a hundred for junk.",
+    ),
     row("delegate.probe_sender", ReversePath, Value(r#""<>""#), Live, "Reverse path of callouts."),
     later("delegate.probe_to", &[r#""rcpt""#]),
     row(

@@ -87,6 +87,7 @@ fn one_host_name_is_a_complete_delegate() {
     assert_eq!((&d.auth[0].tls, &d.recipients[0].tls), (&TlsMode::Verify, &TlsMode::Verify));
     assert_eq!(d.deadline, Duration::from_secs(20));
     assert_eq!((d.auth_sessions, d.recipient_sessions), (10, 4));
+    assert_eq!((d.refusals, d.questions), (4, 90));
 }
 
 #[test]

@@ -130,6 +130,8 @@ pub async fn drive<H: Handler>(
         machine.drain();
     }
     let mut timer = Box::pin(sleep_until(clock.instant(clock.tick())));
+    // What the timer is set to. A deadline that moved on is not worth setting it anew: it rings early, and is set then.
+    let mut rings = Tick(u64::MAX);
     loop {
         let step = poll(&mut machine, handler, &mut open, &mut out);
         // What is ready at once is answered before anything is written: one write a round.
@@ -177,7 +179,10 @@ pub async fn drive<H: Handler>(
             }
             Step::Wait(until, read) => (until, read),
         };
-        timer.as_mut().reset(clock.instant(until));
+        if until < rings {
+            timer.as_mut().reset(clock.instant(until));
+            rings = until;
+        }
         tokio::select! {
             biased;
             event = next(&mut open) => match (event, open.as_ref()) {
@@ -187,7 +192,10 @@ pub async fn drive<H: Handler>(
             more = receive(&mut stream, &mut machine, clock), if read => if !more {
                 machine.eof(clock.tick());
             },
-            () = timer.as_mut() => machine.tick(clock.tick()),
+            () = timer.as_mut() => {
+                rings = Tick(u64::MAX);
+                machine.tick(clock.tick());
+            }
             _ = drain.changed(), if !draining => {
                 draining = true;
                 machine.drain();

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use vouchsafe_config as settings;
 use vouchsafe_config::CatchAll;
@@ -27,14 +27,14 @@ use super::relay_gate::{RelayGate, Shown};
 use super::tally::Tally;
 use super::{CACHED_VERDICTS, Means, lock};
 
-/// Refusals a session may collect before it is retired (FACTS section 5).
-const REFUSALS: usize = 4;
-/// Questions a session may ask: Postfix counts each RSET as junk, 100 are free.
-const PROBES: usize = 90;
 /// A session's longest life; an Exchange Edge closes at 5 min.
 const LIFE: Duration = Duration::from_secs(240);
 /// A session without work says QUIT after this long.
 const IDLE: Duration = Duration::from_secs(30);
+/// A delegate that lets a reply wait for this long after the one before holds it back: refusals are tarpitted.
+const HELD_BACK: Duration = Duration::from_millis(500);
+/// After that, questions are spread over the sessions for this long.
+const SPREAD: Duration = Duration::from_secs(600);
 /// Longest wait for one reply of the delegate: above any tarpit, below forever.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Addresses that may wait for a session. Past it: Unavailable.
@@ -49,7 +49,6 @@ struct Shared {
     means: Means,
     times: Times,
     state: Mutex<State>,
-    work: Notify,
     relay_gate: Option<RelayGate>,
     tally: Arc<Tally>,
 }
@@ -60,11 +59,23 @@ struct State {
     queue: VecDeque<Probe>,
     cap: Cap,
     workers: usize,
-    idle: usize,
+    /// Those of the workers that have nothing to do, with a session each; the last one waits since the shortest time.
+    idle: Vec<Idler>,
+    /// Those that were started or woken and have not looked at the queue yet.
+    coming: usize,
+    idlers: u64,
+    /// Until then one session's questions may wait for those before them: none is given more than its share.
+    spread_until: Tick,
     breaker: Breaker,
     domains: Domains,
     /// Accepted, but what that is worth is being found out; by domain.
     held: HashMap<String, Vec<(Mailbox, Verdict)>>,
+}
+
+/// A worker that waits for something to do.
+struct Idler {
+    number: u64,
+    wake: oneshot::Sender<()>,
 }
 
 #[derive(Clone)]
@@ -83,6 +94,16 @@ enum Purpose {
     MadeUp,
     /// It is in a domain of others: does the delegate refuse it? The n-th of the two.
     Relay(usize),
+}
+
+/// How an idle worker's wait ended.
+enum Idled {
+    /// It is counted among those that are coming.
+    Woken,
+    /// Something came by itself.
+    Early,
+    /// There is nothing to do, it is counted no longer.
+    Over,
 }
 
 struct Kept {
@@ -106,13 +127,16 @@ impl Recipients {
             queue: VecDeque::new(),
             cap: Cap::new(settings.recipient_sessions),
             workers: 0,
-            idle: 0,
+            idle: Vec::new(),
+            coming: 0,
+            idlers: 0,
+            spread_until: Tick(0),
             breaker: Breaker::default(),
             domains: Domains::default(),
             held: HashMap::new(),
         };
-        let (state, work, relay_gate) = (Mutex::new(state), Notify::new(), RelayGate::of(&settings));
-        let shared = Shared { settings, means, times, state, work, relay_gate, tally };
+        let (state, relay_gate) = (Mutex::new(state), RelayGate::of(&settings));
+        let shared = Shared { settings, means, times, state, relay_gate, tally };
         Recipients { shared: Arc::new(shared) }
     }
 
@@ -317,37 +341,70 @@ impl Shared {
 
     fn enqueue(self: &Arc<Self>, state: &mut State, probe: Probe) {
         state.queue.push_back(probe);
-        if state.queue.len() > state.idle && state.workers < state.cap.now() {
-            state.workers += 1;
-            let shared = Arc::clone(self);
-            self.means.tasks.spawn("recipient callouts", async move { shared.work().await });
-        } else if state.idle > 0 {
-            self.work.notify_one();
+        self.muster(state);
+    }
+
+    /// Sees to it that what waits will be looked at. Questions that wait at the same time share a session: another one
+    /// is woken or opened only for what those that are coming have no room for.
+    fn muster(self: &Arc<Self>, state: &mut State) {
+        let each = if self.spreads(state) { 1 } else { self.settings.refusals };
+        while state.coming < state.queue.len().div_ceil(each) {
+            if let Some(idler) = state.idle.pop() {
+                state.coming += 1;
+                // It is listed, so it listens.
+                let _ = idler.wake.send(());
+            } else if state.workers < state.cap.now() {
+                state.coming += 1;
+                state.workers += 1;
+                let shared = Arc::clone(self);
+                self.means.tasks.spawn("recipient callouts", async move { shared.work().await });
+            } else {
+                return;
+            }
         }
+    }
+
+    /// The delegate holds replies back: one question would wait for those before it.
+    fn spreads(&self, state: &State) -> bool {
+        self.means.clock.tick() < state.spread_until
     }
 
     /// One worker: one session at a time, batches until there is nothing to do.
     async fn work(self: Arc<Self>) {
         let mut kept: Option<Kept> = None;
         let mut stop = self.means.tasks.stop_signal();
+        let mut coming = true;
         loop {
-            let room = kept.as_ref().map_or(REFUSALS, |kept| REFUSALS - kept.refusals);
-            let Some(batch) = self.take(room) else {
-                let stopped = *stop.borrow_and_update();
-                let woken = !stopped
-                    && tokio::select! {
-                        () = self.work.notified() => true,
-                        () = tokio::time::sleep(IDLE) => false,
-                        _ = stop.changed() => false,
-                    };
-                if !self.leaves(woken, stopped) {
+            if coming {
+                // All that can run now runs first: what it asks goes into the same batch.
+                tokio::task::yield_now().await;
+            }
+            let room = self.room(kept.as_ref());
+            let batch = match self.take(room, coming) {
+                Ok(batch) => batch,
+                Err((number, mut woken)) => {
+                    let stopped = *stop.borrow_and_update();
+                    if !stopped {
+                        tokio::select! {
+                            _ = &mut woken => {}
+                            () = tokio::time::sleep(IDLE) => {}
+                            _ = stop.changed() => {}
+                        }
+                    }
+                    match self.idled(number, stopped) {
+                        Idled::Woken => coming = true,
+                        Idled::Early => coming = false,
+                        Idled::Over => {
+                            if let Some(kept) = kept {
+                                kept.connection.quit().await;
+                            }
+                            return;
+                        }
+                    }
                     continue;
                 }
-                if let Some(kept) = kept {
-                    kept.connection.quit().await;
-                }
-                return;
             };
+            coming = false;
             kept = self.ask_batch(kept, batch).await;
             if kept.is_none() && self.is_one_too_many() {
                 return;
@@ -367,24 +424,36 @@ impl Shared {
     }
 
     /// More workers than the delegate takes sessions: this one ends.
-    fn is_one_too_many(&self) -> bool {
+    fn is_one_too_many(self: &Arc<Self>) -> bool {
         let mut state = lock(&self.state);
         let too_many = state.workers > state.cap.now();
-        state.workers -= usize::from(too_many);
-        // What this one gave back is for the others, should they all be idle.
-        if too_many && state.idle > 0 {
-            self.work.notify_one();
+        if too_many {
+            state.workers -= 1;
+            // What this one gave back is for the others, should they all be idle.
+            self.muster(&mut state);
         }
         too_many
     }
 
-    /// An idle worker comes back; true if it is to end because there is nothing to do.
-    fn leaves(&self, woken: bool, stopped: bool) -> bool {
+    /// How an idle worker's wait ended.
+    fn idled(&self, number: u64, stopped: bool) -> Idled {
         let mut state = lock(&self.state);
-        state.idle -= 1;
-        let leaves = !woken && (stopped || state.queue.is_empty());
-        state.workers -= usize::from(leaves);
-        leaves
+        let Some(at) = state.idle.iter().position(|idler| idler.number == number) else {
+            return Idled::Woken;
+        };
+        state.idle.remove(at);
+        if !stopped && !state.queue.is_empty() {
+            return Idled::Early;
+        }
+        state.workers -= 1;
+        Idled::Over
+    }
+
+    /// Questions that a batch of this session, or of a new one, may have: each may be refused.
+    fn room(&self, kept: Option<&Kept>) -> usize {
+        let (refusals, questions) = kept.map_or((0, 0), |kept| (kept.refusals, kept.probes));
+        let left = |most: usize, used| most.saturating_sub(used);
+        left(self.settings.refusals, refusals).min(left(self.settings.questions, questions))
     }
 
     fn rules(&self, mailbox: &Mailbox) -> Rules {
@@ -410,7 +479,7 @@ impl Shared {
         if !must_show {
             return (batch, false);
         }
-        let room = (REFUSALS - kept.refusals).saturating_sub(2);
+        let room = self.room(Some(kept)).saturating_sub(2);
         self.again(batch.split_off(room.min(batch.len())));
         gate.begin(&host, self.means.clock.tick());
         (relay_probes(gate, &session).into_iter().chain(batch).collect(), true)
@@ -434,31 +503,37 @@ impl Shared {
     }
 
     fn is_spent(&self, kept: &Kept) -> bool {
-        kept.refusals >= REFUSALS
-            || kept.probes >= PROBES
+        kept.refusals >= self.settings.refusals
+            || kept.probes >= self.settings.questions
             || self.means.clock.tick().since(kept.since) >= LIFE
     }
 
-    /// The next batch: fairly little when others could take the rest. `None`: nothing to do, counted as idle.
-    fn take(&self, room: usize) -> Option<Vec<Probe>> {
+    /// The next batch: all there is room for, or a fair share where answers are held back. `Err`: there is nothing to
+    /// do, and the worker is listed as idle.
+    fn take(self: &Arc<Self>, room: usize, coming: bool) -> Result<Vec<Probe>, (u64, oneshot::Receiver<()>)> {
         let mut state = lock(&self.state);
+        state.coming -= usize::from(coming);
         if state.queue.is_empty() {
-            state.idle += 1;
-            return None;
+            let (wake, woken) = oneshot::channel();
+            state.idlers += 1;
+            let number = state.idlers;
+            state.idle.push(Idler { number, wake });
+            return Err((number, woken));
         }
-        let share = state.queue.len().div_ceil(state.cap.now());
-        let n = share.clamp(1, room.max(1));
-        let n = n.min(state.queue.len());
-        Some(state.queue.drain(..n).collect())
+        let all = state.queue.len();
+        let share = if self.spreads(&state) { all.div_ceil(state.cap.now()) } else { all };
+        let batch = state.queue.drain(..share.clamp(1, room.max(1))).collect();
+        self.muster(&mut state);
+        Ok(batch)
     }
 
     /// Asks one batch on the kept session or a new one. A kept session that the delegate closed meanwhile is replaced
     /// once; nothing that was answered is asked again.
     async fn ask_batch(&self, kept: Option<Kept>, batch: Vec<Probe>) -> Option<Kept> {
         let mut kept = kept.and_then(|mut kept| kept.connection.is_ready().then_some(kept));
-        if let Some(full) = kept.take_if(|kept| {
-            kept.refusals + 2 >= REFUSALS && self.must_show(&batch, &kept.endpoint.to_string())
-        }) {
+        if let Some(full) = kept
+            .take_if(|kept| self.room(Some(kept)) <= 2 && self.must_show(&batch, &kept.endpoint.to_string()))
+        {
             full.connection.quit().await;
         }
         let reused = kept.is_some();
@@ -485,10 +560,14 @@ impl Shared {
         let mailboxes: Vec<Mailbox> = batch.iter().map(|probe| probe.mailbox.clone()).collect();
         let mut answered = vec![false; batch.len()];
         let mut refusals = 0;
+        let mut heard = self.means.clock.tick();
+        let mut held_back = false;
         let (host, mut shown) = (kept.endpoint.to_string(), Shown::default());
         let ended = kept
             .connection
             .callout(&self.settings.probe_sender, &mailboxes, &mut |index, reply| {
+                let now = self.means.clock.tick();
+                held_back |= now.since(std::mem::replace(&mut heard, now)) >= HELD_BACK;
                 let probe = &batch[index];
                 let rules = self.rules(&probe.mailbox);
                 if let Some(verdict) = classify_recipient(&kept.endpoint, reply, rules) {
@@ -504,6 +583,9 @@ impl Shared {
         if let (true, Some(gate)) = (showing, &self.relay_gate) {
             let why = ended.as_ref().err().map_or_else(|| "no answer".to_owned(), ToString::to_string);
             gate.ended(&host, &shown, &why, self.means.clock.tick());
+        }
+        if held_back {
+            lock(&self.state).spread_until = heard + SPREAD;
         }
         kept.refusals += refusals;
         kept.probes += batch.len();
