@@ -2,8 +2,8 @@
 //!
 //! Only programs are wanted: the tests bring their own settings, folders and ports, and start what they need.
 
-use crate::run::shown;
-use std::path::Path;
+use crate::run::{root, shown};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Program and the package that has it; a name with `::` is a module of Perl.
@@ -18,14 +18,41 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("strace", "strace"),
     ("fail2ban-regex", "fail2ban"), // reads our log with the filter of contrib/
     ("python3", "python3"),
+    ("chromium", "chromium"), // looks at the administration page
+    ("node", "nodejs"),       // drives it
+    ("npm", "npm"),
 ];
+
+/// What npm is told to install, beside the walk that uses it.
+const NPM: &str = "crates/vouchsafe/tests/browser";
 
 /// Folders beside PATH: a plain user's has no `sbin`, and Dovecot keeps its parts to itself.
 const SBIN: &[&str] = &["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/lib/dovecot"];
 
 /// Installs what the tests need.
 pub fn peers() -> Result<(), String> {
-    programs(&PROGRAMS.iter().map(|(program, _)| *program).collect::<Vec<_>>())
+    programs(&PROGRAMS.iter().map(|(program, _)| *program).collect::<Vec<_>>())?;
+    modules()
+}
+
+/// Puts npm's packages where the tests look for them, in the versions of the lock file, if they are not there.
+fn modules() -> Result<(), String> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let (from, to) = (root().join(NPM), root().join(target).join("browser"));
+    let fault = |error: std::io::Error| format!("{}: {error}", to.display());
+    // npm's own record of what is there is written last.
+    let wanted = std::fs::read(from.join("package-lock.json")).map_err(fault)?;
+    let same = std::fs::read(to.join("package-lock.json")).is_ok_and(|there| there == wanted);
+    if same && to.join("node_modules/.package-lock.json").is_file() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(&to).map_err(fault)?;
+    for name in ["package.json", "package-lock.json"] {
+        std::fs::copy(from.join(name), to.join(name)).map_err(fault)?;
+    }
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"]).arg(&to);
+    shown(&mut npm).map_err(|fault| format!("{fault}; the tests of the page need these packages"))
 }
 
 /// Installs what is missing of `wanted`; fails in words where that is not possible.

@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask dev | ci | tidy | docs | bench`.
+//! The project's chores: `cargo xtask dev | ci | peers | tidy | docs | bench`.
 //!
 //! Depends on no product crate, so that it builds in seconds and judges them from outside. Run from anywhere.
 
@@ -14,6 +14,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask dev                        the gateway with its stand-ins, on loopback
 cargo xtask ci                         format, lints, tidy, docs drift, all tests; installs the real peers (Debian)
+cargo xtask peers                      installs what the tests need beside cargo: real peers, a browser
 cargo xtask tidy                       layers, licences, transcripts, file heads
 cargo xtask docs [--check]             writes docs/reference, or tells whether it is stale
 cargo xtask bench [ARGUMENTS]          builds the release and compares: --against postfix (see vouchsafe-bench --help)";
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["dev", rest @ ..] => run::cargo(&["run", "--package", "vouchsafe", "--", "demo"], rest),
         ["ci"] => ci::run(),
+        ["peers"] => install::peers(),
         ["tidy"] => tidy::run(),
         ["docs"] => docs::write(),
         ["docs", "--check"] => docs::check(),

@@ -1,0 +1,160 @@
+// A walk through the administration page in a real browser: what tests/browser.rs has set up, as a person does it.
+// Prints a line for each thing that is not as it should be, and "toured" at the end.
+//
+// AT: the page; ONCE: the one-time password; MODULES: where npm put its packages; PICTURES: where screenshots go.
+import { createRequire } from "node:module";
+import { mkdirSync } from "node:fs";
+
+const { AT, ONCE, MODULES, PICTURES, CHROMIUM } = process.env;
+const require = createRequire(`${MODULES}/node_modules/`);
+const { chromium } = require("playwright-core");
+const axe = require("axe-core").source;
+mkdirSync(PICTURES, { recursive: true });
+
+const PASSWORD = "correct horse battery";
+const WIDTHS = { wide: { width: 1280, height: 800 }, narrow: { width: 390, height: 844 } };
+let faults = 0;
+const fault = (words) => { faults += 1; console.log(`fault: ${words}`); };
+const check = (good, words) => { if (!good) fault(words); };
+
+const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"] });
+const newContext = (more) => browser.newContext({ baseURL: AT, viewport: WIDTHS.wide, timezoneId: "Europe/Berlin", ...more });
+const context = await newContext();
+context.setDefaultTimeout(20_000);
+const page = await context.newPage();
+page.on("request", (request) => check(request.url().startsWith(AT) || request.url().startsWith("data:"), `${page.url()} fetches ${request.url()}`));
+page.on("console", (said) => { if (said.type() === "error" && !said.text().includes("status of 40")) fault(`${page.url()}: ${said.text()}`); });
+page.on("pageerror", (error) => fault(`${page.url()}: ${error}`));
+
+// Axe's rules on the page as it stands; it is run from outside the page's own policy.
+async function judge(what) {
+  const session = await context.newCDPSession(page);
+  const run = `${axe}; axe.run({ resultTypes: ["violations"] }).then((found) => JSON.stringify(found.violations))`;
+  const { result } = await session.send("Runtime.evaluate", { expression: run, awaitPromise: true, returnByValue: true });
+  await session.detach();
+  for (const { id, impact, nodes } of JSON.parse(result.value)) {
+    const where = nodes.slice(0, 3).map((node) => `${node.html.slice(0, 120)} (${node.any.concat(node.all)[0]?.message ?? ""})`);
+    const words = `${what}: axe ${id} (${impact}), ${nodes.length}: ${where.join(" | ")}`;
+    if (impact === "serious" || impact === "critical") fault(words); else console.log(`note: ${words}`);
+  }
+  check(await page.locator("h1").count() === 1, `${what}: not one heading of the page`);
+  check((await page.title()).length > "Vouchsafe".length, `${what}: no title`);
+}
+
+// Both themes, both widths; nothing runs out of the window sideways.
+async function picture(name) {
+  for (const scheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme: scheme });
+    for (const [width, size] of Object.entries(WIDTHS)) {
+      await page.setViewportSize(size);
+      const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+      check(over <= 0, `${name}, ${width}: ${over} pixels too wide`);
+      await page.screenshot({ path: `${PICTURES}/${name}-${scheme}-${width}.png`, fullPage: true });
+    }
+    await judge(`${name}, ${scheme}`);
+  }
+  await page.emulateMedia({ colorScheme: "light" });
+  await page.setViewportSize(WIDTHS.wide);
+}
+
+const text = async () => (await page.locator("main").innerText()).replace(/\s+/g, " ");
+async function holds(what, ...words) {
+  const shown = await text();
+  for (const word of words) check(shown.includes(word), `${what}: "${word}" is not shown in: ${shown.slice(0, 600)}`);
+}
+
+// First run: by keyboard alone.
+await page.goto("/");
+await picture("first-run");
+await page.getByLabel("One-time password").focus();
+await page.keyboard.type(ONCE);
+await page.keyboard.press("Tab");
+check((await page.evaluate(() => document.activeElement.name)) === "name", "first run: Tab does not lead on");
+await page.keyboard.press("Tab");
+await page.keyboard.type(PASSWORD);
+await page.keyboard.press("Tab");
+await page.keyboard.type(PASSWORD);
+await page.keyboard.press("Enter");
+await page.getByRole("navigation", { name: "Sections" }).waitFor();
+
+// Out, a wrong password, in again.
+await page.getByRole("button", { name: "Log out" }).click();
+await page.getByLabel("Name").fill("admin");
+await page.getByLabel("Password").fill("not this one");
+await page.getByRole("button", { name: "Log in" }).click();
+check((await page.getByRole("alert").innerText()).includes("wrong"), "login: a wrong password is not told");
+await picture("login");
+await page.getByLabel("Name").fill("admin");
+await page.getByLabel("Password").fill(PASSWORD);
+await page.getByRole("button", { name: "Log in" }).click();
+
+// Every section that the navigation names.
+const sections = page.getByRole("navigation", { name: "Sections" }).getByRole("link");
+await sections.first().waitFor();
+const links = await sections.evaluateAll((all) => all.map((link) => [link.textContent.trim(), link.getAttribute("href")]));
+check(links.length >= 6, `only ${links.length} sections`);
+for (const [title, path] of links) {
+  const answer = await page.goto(path);
+  check(answer.status() === 200, `${title}: ${answer.status()}`);
+  check(await page.locator("nav [aria-current=page]").count() >= 1, `${title}: not marked in the navigation`);
+  await picture(title.toLowerCase().replaceAll(" ", "-"));
+}
+
+// Keyboard: the first Tab offers the way past the navigation, and it leads there.
+await page.goto("/");
+await page.keyboard.press("Tab");
+check((await page.evaluate(() => document.activeElement.textContent)) === "To the content", "keyboard: no way past the navigation");
+await page.keyboard.press("Enter");
+check(new URL(page.url()).hash === "#main", "keyboard: the way past the navigation leads nowhere");
+await page.goto("/");
+for (let step = 0; step < 4; step += 1) await page.keyboard.press("Tab");
+check((await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle)) !== "none", "keyboard: where the focus is cannot be seen");
+await page.keyboard.press("Enter");
+await page.waitForURL(/messages|queue|live/);
+
+// Why was this mail refused?
+await page.goto("/messages");
+await page.getByLabel("Address, message or session").fill("nobody@example.com");
+await page.keyboard.press("Enter");
+await page.waitForURL(/nobody/);
+await holds("a refusal", "refused", "nobody@example.com", "sender@example.net", "550 5.1.1", "User unknown");
+await picture("refusal");
+
+// What became of this mail?
+await page.goto("/messages?text=bob%40example.com");
+await page.getByRole("link", { name: "delivered" }).first().click();
+await page.waitForURL(/messages\/[0-9a-f-]{32,36}/);
+await holds("a message", "accepted", "delivered", "sender@example.net", "bob@example.com");
+await picture("message");
+
+// A setting: what would change is shown before it changes.
+await page.goto("/settings?section=queue");
+const expire = page.locator("[name='queue.expire']");
+await expire.fill("3d");
+await expire.press("Enter");
+await holds("a draft", "queue.expire", "3d");
+await picture("draft");
+await expire.press("Escape").catch(() => {});
+
+// A token is shown once.
+await page.goto("/admins");
+await page.getByLabel("What uses it").fill("grafana");
+await page.getByRole("button", { name: "Make a token" }).click();
+await holds("a token", "shown only now: vouchsafe_");
+const shown = (await page.getByRole("status").innerText()).match(/vouchsafe_[0-9a-f]+/)[0];
+const status = await (await fetch(`${AT}/api/v1/status`, { headers: { authorization: `Bearer ${shown}` } })).json();
+check(status.response === "status", `the token does not open the API: ${JSON.stringify(status)}`);
+await page.goto("/admins");
+check(!(await text()).includes(shown), "the token is shown again");
+
+// Without JavaScript all is there to be read.
+const plain = await newContext({ javaScriptEnabled: false, storageState: await context.storageState() });
+const bare = await plain.newPage();
+for (const [title, path] of links) {
+  const answer = await bare.goto(path);
+  check(answer.status() === 200 && (await bare.locator("main").innerText()).length > 40, `${title}: nothing to read without JavaScript`);
+}
+
+await browser.close();
+console.log(faults === 0 ? "toured" : `${faults} faults`);
+process.exitCode = faults === 0 ? 0 : 1;
