@@ -1,6 +1,6 @@
 //! The guard before a delegate that keeps Active Directory's counter, in one process on a clock that stands still until
 //! told: a day of guesses, a restart in the middle, and the account's owner in between (DESIGN section 4, FACTS section 2).
-//! And what else is known after a restart.
+//! What else is known after a restart; and a busy day at which none of Exchange's limits is met.
 
 mod common;
 
@@ -30,9 +30,11 @@ struct World {
     clock: Arc<SystemClock>,
     supervisor: Arc<Supervisor>,
     control: Control,
+    /// Sessions with the delegate: `auth = 50, recipients = 4`.
+    sessions: &'static str,
 }
 
-fn settings(dir: &Path) -> Settings {
+fn settings(dir: &Path, sessions: &str) -> Settings {
     let text = format!(
         r#"
         hostname = "gate.example"
@@ -51,7 +53,7 @@ fn settings(dir: &Path) -> Settings {
         auth_in_clear = true
         recipients = {{ host = "delegate.example:25", tls = "off" }}
         login_name = "{{user}}@example.com"
-        sessions = {{ auth = 50, recipients = 4 }}
+        sessions = {{ {sessions} }}
         [[domain]]
         name = "example.com"
         next_hop = "filter.example"
@@ -68,9 +70,11 @@ async fn start(
     store: &Arc<MemoryStore>,
     delegate: &Delegate,
     clock: &Arc<SystemClock>,
+    sessions: &str,
 ) -> (Arc<Supervisor>, Control) {
     let dial = PipeDialer::new().with("delegate.example:587", delegate).with("delegate.example:25", delegate);
-    let gateway = Gateway::new(settings(dir), Stores::of(store.clone()), Arc::new(dial), clock.clone());
+    let gateway =
+        Gateway::new(settings(dir, sessions), Stores::of(store.clone()), Arc::new(dial), clock.clone());
     let control = Control::new(Arc::clone(&gateway));
     let supervisor = Supervisor::new(gateway).expect("a self-signed certificate");
     supervisor.start_tasks().await.expect("a store");
@@ -83,17 +87,22 @@ impl World {
             .user("alice@example.com", "secret")
             .lockout(5, MINUTE * 30)
             .recipient("bob@example.com");
-        let delegate = Delegate::new(delegate::Behaviour { max_connections: None, ..behaviour });
+        let behaviour = delegate::Behaviour { max_connections: None, ..behaviour };
+        World::with(behaviour, "auth = 50, recipients = 4").await
+    }
+
+    async fn with(behaviour: delegate::Behaviour, sessions: &'static str) -> World {
+        let delegate = Delegate::new(behaviour);
         let dir = tempfile::tempdir().expect("a folder");
         let (store, clock) = (MemoryStore::new(), Arc::new(SystemClock::following_the_runtime()));
-        let (supervisor, control) = start(dir.path(), &store, &delegate, &clock).await;
-        World { dir, store, delegate, clock, supervisor, control }
+        let (supervisor, control) = start(dir.path(), &store, &delegate, &clock, sessions).await;
+        World { dir, store, delegate, clock, supervisor, control, sessions }
     }
 
     /// A plain restart: everything in memory is gone.
     async fn restart(&mut self) {
         assert!(self.supervisor.stop().await, "all tasks end in time");
-        let started = start(self.dir.path(), &self.store, &self.delegate, &self.clock).await;
+        let started = start(self.dir.path(), &self.store, &self.delegate, &self.clock, self.sessions).await;
         (self.supervisor, self.control) = started;
     }
 
@@ -329,5 +338,66 @@ fn a_client_that_names_fifty_unknown_recipients_is_told_to_come_later() {
         assert!(say(&mut again, "RCPT TO:<bob@example.com>").await.starts_with("250"));
         assert!(say(&mut again, "RCPT TO:<guess0@example.com>").await.starts_with("550"));
         assert!(say(&mut again, "RCPT TO:<carol@example.com>").await.starts_with("450"));
+    });
+}
+
+/// A stranger's session that names two known recipients and two unknown ones; the replies.
+fn stranger(world: &World, n: u32) -> impl Future<Output = Vec<String>> + use<> {
+    let mut stream = world.connect("mx", &format!("10.{}.{}.9", n / 250, n % 250));
+    async move {
+        reply(&mut stream).await;
+        say(&mut stream, "EHLO client.example").await;
+        say(&mut stream, "MAIL FROM:<a@far.example>").await;
+        let mut said = Vec::new();
+        for recipient in [2 * n, 2 * n + 1].map(|n| [format!("user{n}"), format!("nobody{n}")]).concat() {
+            said.push(say(&mut stream, &format!("RCPT TO:<{recipient}@example.com>")).await);
+        }
+        said
+    }
+}
+
+/// 10,000 recipients, half of them unknown and each refused after 5 s, and 1,000 logins, a tenth of them wrong, with
+/// Exchange's own limits: 20 connections, 5 refusals a session, 3 failures a session, a lock at 5.
+// covers: promise.polite
+#[test]
+fn a_busy_day_meets_no_limit_of_exchange() {
+    const STRANGERS: u32 = 2500;
+    run(async {
+        let mut behaviour = delegate::Behaviour::exchange("delegate.example").lockout(5, MINUTE * 30);
+        for n in 0..2 * STRANGERS {
+            behaviour = behaviour.recipient(&format!("user{n}@example.com"));
+        }
+        for n in 0..1000 {
+            behaviour = behaviour.user(&format!("user{n}@example.com"), "secret");
+        }
+        let world = World::with(behaviour, "auth = 10, recipients = 4").await;
+        let (mut strangers, mut logins) = (Vec::new(), Vec::new());
+        for n in 0..STRANGERS {
+            // What four sessions can be refused in this time, and a little less.
+            sleep(Duration::from_secs(3)).await;
+            strangers.push(tokio::spawn(stranger(&world, n)));
+            if n % 5 < 2 {
+                let login = n / 5 * 2 + n % 5;
+                let password = if login % 10 == 0 { "wrong" } else { "secret" };
+                let client = format!("172.{}.{}.7", 16 + login / 250, login % 250);
+                logins.push((login, tokio::spawn(world.login(&client, &format!("user{login}"), password))));
+            }
+        }
+        let mut told_later = 0;
+        for stranger in strangers {
+            for (at, said) in stranger.await.expect("answers").into_iter().enumerate() {
+                let right = if at % 2 == 0 { "250 2.1.5" } else { "550 5.1.1" };
+                told_later += u32::from(said.starts_with("451"));
+                assert!(said.starts_with(right) || said.starts_with("451"), "{said}");
+            }
+        }
+        for (login, said) in logins {
+            let said = said.await.expect("an answer");
+            assert!(said.starts_with(if login % 10 == 0 { "535" } else { "235" }), "{login}: {said}");
+        }
+        let seen = world.delegate.counters();
+        assert_eq!((seen.tripped(), seen.locked), (0, 0), "{:?}", seen);
+        assert_eq!((seen.logins_good, seen.logins_bad), (900, 100));
+        assert!(told_later < STRANGERS / 100, "{told_later} were told to come later");
     });
 }
