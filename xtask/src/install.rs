@@ -16,6 +16,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("Net::SSLeay", "libnet-ssleay-perl"),   // swaks speaks TLS by it
     ("Authen::SASL", "libauthen-sasl-perl"), // swaks's DIGEST-MD5
     ("strace", "strace"),
+    ("clamd", "clamav-daemon"), // looks at detached files, with a signature of the tests' own
     ("fail2ban-regex", "fail2ban"), // reads our log with the filter of contrib/
     ("python3", "python3"),
     ("chromium", "chromium"), // looks at the administration page

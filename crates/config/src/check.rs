@@ -8,11 +8,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 use vouchsafe_core::Endpoint;
 
-use crate::any_domain;
 use crate::report::nearest;
 use crate::section::Findings;
 use crate::settings::*;
 use crate::units::show_time;
+use crate::{any_domain, keeping};
 
 pub(crate) fn cross(settings: &Settings, findings: &Findings) {
     if !settings.hostname.contains('.') {
@@ -32,6 +32,7 @@ pub(crate) fn cross(settings: &Settings, findings: &Findings) {
     mechanisms(settings, findings);
     queue(settings, findings);
     downloads(settings, findings);
+    keeping::check(&settings.attachments, findings);
 }
 
 /// A link must lead somewhere, and only we may say who a client is.

@@ -333,7 +333,7 @@ fn pin_of(text: &str) -> Result<TlsMode, Bad> {
 }
 
 /// `{ user = "...", password = { file | env } }`.
-fn login(node: &Node, lookup: &dyn Lookup) -> Result<(String, Secret), Bad> {
+pub(crate) fn login(node: &Node, lookup: &dyn Lookup) -> Result<(String, Secret), Bad> {
     let hide = |b: Bad| Bad { secret: true, ..b };
     let Value::Table(table) = &node.value else {
         return Err(hide(Bad::new("is not a table")));
@@ -348,7 +348,7 @@ fn login(node: &Node, lookup: &dyn Lookup) -> Result<(String, Secret), Bad> {
 }
 
 /// A secret by reference. In the file itself it would end in backups, tickets and `settings show`.
-fn secret(node: &Node, lookup: &dyn Lookup) -> Result<Secret, Bad> {
+pub(crate) fn secret(node: &Node, lookup: &dyn Lookup) -> Result<Secret, Bad> {
     let Value::Table(table) = &node.value else {
         return Err(Bad::new("the password stands in the settings")
             .advise(r#"put it into a file or the environment: { file = "path" } or { env = "NAME" }"#));

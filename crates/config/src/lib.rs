@@ -6,6 +6,7 @@ mod any_domain;
 mod check;
 mod endpoint;
 mod flags;
+mod keeping;
 mod layers;
 mod listing;
 mod read;

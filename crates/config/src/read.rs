@@ -20,7 +20,7 @@ use crate::endpoint::{self, Role};
 use crate::section::{At, Bad, Findings, Section, each, gather, list, text};
 use crate::settings::*;
 use crate::tree::{Node, Table, Value};
-use crate::{Lookup, any_domain, check};
+use crate::{Lookup, any_domain, check, keeping};
 
 /// Reads everything; faults are in `findings`.
 pub(crate) fn settings(root: &Table, findings: &Findings, lookup: &dyn Lookup) -> Settings {
@@ -52,7 +52,7 @@ pub(crate) fn settings(root: &Table, findings: &Findings, lookup: &dyn Lookup) -
         queue: queue(&top),
         limits: limits(&top),
         web,
-        attachments: attachments(&top, public_url),
+        attachments: attachments(&top, public_url, lookup),
     };
     top.finish();
     check::cross(&settings, findings);
@@ -543,7 +543,7 @@ fn queue(top: &Section<'_>) -> Queue {
     queue
 }
 
-fn attachments(top: &Section<'_>, public_url: Option<String>) -> Attachments {
+fn attachments(top: &Section<'_>, public_url: Option<String>, lookup: &dyn Lookup) -> Attachments {
     if let Some(Node { value: Value::Table(table), line }) = top.take("attachments")
         && !table.entries.is_empty()
         && public_url.is_none()
@@ -565,7 +565,10 @@ fn attachments(top: &Section<'_>, public_url: Option<String>) -> Attachments {
         hard_limit: s.size_or_none("hard_limit"),
         outbound: s.flag("outbound"),
         internal: s.flag("internal"),
-        inbound: s.chosen("inbound", &[("off", Inbound::Off), ("unscanned", Inbound::Unscanned)]),
+        inbound: s.chosen(
+            "inbound",
+            &[("off", Inbound::Off), ("scanned", Inbound::Scanned), ("unscanned", Inbound::Unscanned)],
+        ),
         per_recipient: s.chosen("links", &[("per_recipient", true), ("per_message", false)]),
         expire: s.time("expire"),
         grace: s.time("grace"),
@@ -573,6 +576,10 @@ fn attachments(top: &Section<'_>, public_url: Option<String>) -> Attachments {
         access: s.chosen("access", &[("link", Access::Link), ("code", Access::Code)]),
         language: s.chosen("language", &Language::ALL),
         manifest: s.flag("manifest"),
+        clamd: s.value("clamd", keeping::scanner).flatten(),
+        clamd_size: s.size("clamd_size"),
+        unscanned: s.chosen("unscanned", &keeping::UNSCANNED),
+        keeping: keeping::keeping(&s, lookup),
         public_url,
     };
     s.finish();

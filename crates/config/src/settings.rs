@@ -11,7 +11,9 @@ use vouchsafe_core::attachments::Access;
 use vouchsafe_core::detach::Rules;
 use vouchsafe_core::endpoint::Endpoint;
 use vouchsafe_core::guard::Budgets;
+use vouchsafe_core::scan::{ScannerAt, Unscanned};
 use vouchsafe_core::stub::Language;
+use vouchsafe_smtp::Secret;
 use vouchsafe_smtp::address::{Mailbox, ReversePath};
 use vouchsafe_smtp::data::BareNewline;
 use vouchsafe_smtp::sasl::Mechanism;
@@ -507,8 +509,40 @@ pub struct Attachments {
     pub language: Language,
     /// A small text file takes the place of the first.
     pub manifest: bool,
+    /// Who looks at files before anybody gets them.
+    pub clamd: Option<ScannerAt>,
+    /// Files that are larger are not shown to it.
+    pub clamd_size: u64,
+    /// What is done with files that it cannot take.
+    pub unscanned: Unscanned,
+    /// Where files are kept, and how.
+    pub keeping: Keeping,
     /// Where links lead, without a slash at its end; `None`: nothing is detached.
     pub public_url: Option<String>,
+}
+
+/// Where detached files are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keeping {
+    /// A bucket of S3; `None`: files below `data_dir`.
+    pub bucket: Option<Bucket>,
+    /// What they are encrypted with: the first is for new files, all are for those that are there. Empty: they are not.
+    pub keys: Vec<Secret>,
+}
+
+/// A bucket of S3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// Its name.
+    pub name: String,
+    /// Before every object's name, without slashes at its ends; may be empty.
+    pub prefix: String,
+    /// `https://host:port` of a server that is not Amazon's.
+    pub endpoint: Option<String>,
+    /// Its region.
+    pub region: String,
+    /// Access key id and its key; `None`: as the environment says.
+    pub login: Option<(String, Secret)>,
 }
 
 /// Whether strangers' files are detached.
@@ -516,6 +550,8 @@ pub struct Attachments {
 pub enum Inbound {
     /// No.
     Off,
+    /// Yes, and nobody gets them before clamd has looked.
+    Scanned,
     /// Yes, though nobody has looked at them.
     Unscanned,
 }

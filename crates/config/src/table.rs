@@ -61,6 +61,12 @@ pub enum Shape {
     Mechanisms,
     /// `{ user = "...", password = { file = "..." } }`.
     Login,
+    /// `none`, `host:port`, `unix:/path`.
+    Scanner,
+    /// `file`, `s3://bucket/prefix`.
+    Bucket,
+    /// `{ file = "..." }`, `{ env = "..." }` or a list.
+    Keys,
     /// A table or list whose parts are not looked at in this version.
     Whole,
 }
@@ -95,6 +101,9 @@ impl Shape {
             Logins => r#""delegate:NAME" or "local", or a table { "domain" = source, "*" = source }"#.into(),
             Mechanisms => r#"a list of PLAIN, LOGIN, XOAUTH2, OAUTHBEARER, CRAM-MD5, DIGEST-MD5, SCRAM-SHA-1, SCRAM-SHA-256, NTLM"#.into(),
             Login => r#"{ user = "name", password = { file = "path" } } or { env = "NAME" }"#.into(),
+            Scanner => r#""none", "host:3310" or "unix:/run/clamav/clamd.ctl""#.into(),
+            Bucket => r#""file" or "s3://bucket/prefix""#.into(),
+            Keys => r#"{ file = "path" } or { env = "NAME" }, or a list of them"#.into(),
             Whole => "as shown".into(),
         }
     }
@@ -798,10 +807,10 @@ pub const TABLE: &[Row] = &[
     ),
     row(
         "attachments.inbound",
-        Choice(&["off", "unscanned"]),
+        Choice(&["off", "scanned", "unscanned"]),
         Value(r#""off""#),
         Live,
-        "Files are swapped in mail from the Internet. unscanned: though no virus scanner has seen them, so that what is harmful would be served from your own host. Swapping breaks DKIM signatures that were not checked before.",
+        "Files are swapped in mail from the Internet. scanned: and given out once clamd has found nothing; unscanned: though no virus scanner has seen them, so that what is harmful would be served from your own host. Swapping breaks DKIM signatures that were not checked before.",
     ),
     row(
         "attachments.links",
@@ -854,8 +863,56 @@ pub const TABLE: &[Row] = &[
         "Only files like these are swapped, by type or by name; an empty list: all.",
     ),
     row("attachments.exclude", Patterns, Value("[]"), Live, "Files like these are never swapped."),
-    later("attachments.clamd", &[r#""none""#]),
-    later("attachments.store", &[r#""file""#]),
+    row(
+        "attachments.clamd",
+        Scanner,
+        Value(r#""none""#),
+        Live,
+        "The virus scanner that looks at every swapped file before anybody gets it: clamd, asked by INSTREAM. While it has not looked, or cannot be reached, the link says that the file is being checked. A file in which something is found is never given out.",
+    ),
+    row(
+        "attachments.clamd_size",
+        Size,
+        Value(r#""25 MB""#),
+        Live,
+        "Larger files are not shown to clamd, which would skip them in silence. At most the smallest of StreamMaxLength, MaxFileSize and MaxScanSize in clamd.conf.",
+    ),
+    row(
+        "attachments.unscanned",
+        Choice(&["hold", "hold_inbound", "notice"]),
+        Value(r#""hold_inbound""#),
+        Live,
+        "Files that clamd cannot take. hold: nobody gets them; notice: they are given, and the page says that nobody has looked at them; hold_inbound: hold what strangers sent, notice for our own users.",
+    ),
+    row(
+        "attachments.store",
+        Bucket,
+        Value(r#""file""#),
+        Restart,
+        "Where swapped files are kept. file: below data_dir; s3: in this bucket, which must exist and whose rules should abort unfinished uploads after some days. Files are not moved when this is changed.",
+    ),
+    row(
+        "attachments.s3_endpoint",
+        Origin,
+        Unset("Amazon's own"),
+        Restart,
+        "A server that speaks S3, such as MinIO, Ceph or Garage.",
+    ),
+    row("attachments.s3_region", Text, Value(r#""us-east-1""#), Restart, "Region of the bucket."),
+    row(
+        "attachments.s3_login",
+        Login,
+        Unset("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the environment, or the role of the machine"),
+        Restart,
+        "Access key id (user) and its key (password). It must be allowed to put, get, list and delete objects and to abort uploads.",
+    ),
+    row(
+        "attachments.encryption_key",
+        Keys,
+        Unset("files are kept as they are"),
+        Restart,
+        "Encrypts swapped files where they are kept, each with a key of its own that is encrypted with this one: 64 hexadecimal digits, as `openssl rand -hex 32` makes them. Keep a copy elsewhere: without it the files are lost. To change it, put the new one first and leave the old one behind it.",
+    ),
     row("endpoint.host", Hosts, Required, Live, "\"host\" or \"host:port\"; a list: several in order."),
     row(
         "endpoint.tls",

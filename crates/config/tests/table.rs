@@ -78,6 +78,10 @@ fn every_default_can_be_written_down_and_is_the_default() {
 fn every_word_of_a_choice_and_both_ends_of_a_range_are_taken() {
     for row in TABLE.iter().filter(|r| r.default != Fallback::Required) {
         let values: Vec<String> = match row.shape {
+            // Scanned needs a scanner.
+            Shape::Choice(words) if row.key == "attachments.inbound" => {
+                words.iter().map(|w| format!("{w:?}\nclamd = \"127.0.0.1:3310\"")).collect()
+            }
             Shape::Choice(words) => words.iter().map(|w| format!("{w:?}")).collect(),
             // A refresh longer than its yes is a fault of its own.
             Shape::Time(from, to)

@@ -90,6 +90,10 @@ pub trait BlobStore: Send + Sync {
     ) -> BoxFuture<'_, Result<Box<dyn BlobReader>, StoreFault>>;
     /// Removes a blob; fine if it is not there.
     fn delete(&self, name: String) -> BoxFuture<'_, Result<(), StoreFault>>;
+    /// Whether it can be used, in words for the administrator. At start.
+    fn try_out(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
     /// Aborts what callers that gave up and crashes have cut off while it was written. Housekeeping calls it at start and
     /// now and then.
     fn abort_cut_off(&self) -> BoxFuture<'_, Result<(), StoreFault>> {

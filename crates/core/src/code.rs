@@ -2,13 +2,11 @@
 //!
 //! From `<>` and marked automatic (RFC 3834): nothing answers it. Proof: tests below.
 
-use bytes::Bytes;
-use vouchsafe_smtp::params::{BodyKind, Notify};
-use vouchsafe_smtp::{MailFrom, Mailbox, RcptTo, ReversePath};
+use vouchsafe_smtp::Mailbox;
 
-use crate::envelope::{Envelope, MessageId, Origin};
-use crate::policy::permit_notice;
-use crate::ports::{Accepted, Body};
+use crate::automatic::Automatic;
+use crate::envelope::MessageId;
+use crate::ports::Accepted;
 use crate::stub::Language;
 use crate::time::Timestamp;
 
@@ -72,43 +70,17 @@ pub fn mail(mail: &CodeMail<'_>) -> Accepted {
             ),
         ),
     };
-    let head = format!(
-        "From: Downloads <MAILER-DAEMON@{hostname}>\r\nTo: <{to}>\r\nSubject: {subject}\r\nDate: {}\r\n\
-         Message-ID: <{id}@{hostname}>\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n\
-         Content-Type: text/plain; charset=us-ascii\r\n",
-        now.rfc5322(),
-    );
-    let from = MailFrom {
-        reverse_path: ReversePath::Null,
-        size: None,
-        body: BodyKind::SevenBit,
-        smtputf8: to.needs_utf8(),
-        auth: None,
-        ret: None,
-        envid: None,
-    };
-    let origin = Origin {
-        session: String::new(),
-        listener: String::new(),
-        client: None,
-        port: None,
-        helo: String::new(),
-        esmtp: true,
-        login: None,
-        known_sender: true,
-    };
-    let mut envelope = Envelope::new(*id, *now, origin, from);
-    let never = Notify { success: false, failure: false, delay: false };
-    let recipient = RcptTo { mailbox: (*to).clone(), notify: Some(never), orcpt: None };
-    envelope.add(recipient, permit_notice(mail.accepted_domain));
-    Accepted {
-        envelope,
-        head: Bytes::from(head),
-        body: Body::Memory(Bytes::from(format!("\r\n{sentences}\r\n"))),
-        due: *now,
-        claim: false,
-        detached: None,
+    Automatic {
+        hostname,
+        id: *id,
+        now: *now,
+        to,
+        accepted_domain: mail.accepted_domain,
+        from: "Downloads",
+        subject,
+        text: &sentences,
     }
+    .mail()
 }
 
 #[cfg(test)]

@@ -332,7 +332,7 @@ pub struct HistoryEvent {
     pub session: String,
     /// Message id, if one was given.
     pub message: Option<MessageId>,
-    /// `accepted`, `refused`, `delivered`, `deferred`, `failed`, `held`, `login`, `send_as`, `trial`.
+    /// `accepted`, `refused`, `delivered`, `deferred`, `failed`, `held`, `login`, `send_as`, `trial`, `scan`.
     pub kind: String,
     /// Sender, empty for `<>`.
     pub sender: String,

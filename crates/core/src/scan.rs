@@ -5,10 +5,17 @@
 //! is larger than the administrator says clamd takes counts as seen (`attachments.clamd_size`).
 //! Proof: the tests below.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
+use vouchsafe_smtp::Mailbox;
 use vouchsafe_smtp::reply::printable;
 
-use crate::attachments::Check;
+use crate::attachments::{Check, Share};
+use crate::automatic::Automatic;
+use crate::envelope::MessageId;
+use crate::ports::Accepted;
+use crate::time::Timestamp;
 
 /// Characters of a finding that are kept.
 const FINDING: usize = 200;
@@ -57,6 +64,60 @@ pub fn release(check: Check, known_sender: bool, unscanned: Unscanned) -> Releas
         (Check::Unscannable, Unscanned::Notice) => Release::GivenUnchecked,
         (Check::Unscannable, Unscanned::HoldInbound) if known_sender => Release::GivenUnchecked,
         (Check::Unscannable, _) => Release::Held,
+    }
+}
+
+/// A mail to a sender of our own in whose file something was found.
+#[derive(Clone, Copy, Debug)]
+pub struct FoundMail<'a> {
+    /// Our name.
+    pub hostname: &'a str,
+    /// The mail's own id.
+    pub id: MessageId,
+    /// Now.
+    pub now: Timestamp,
+    /// The sender.
+    pub to: &'a Mailbox,
+    /// The accepted domain of the sender, if it is one: it chooses the route.
+    pub accepted_domain: Option<&'a str>,
+    /// What he sent.
+    pub share: &'a Share,
+    /// The files' names.
+    pub files: &'a str,
+    /// What was found.
+    pub found: &'a str,
+}
+
+/// Writes the mail.
+pub fn notice(mail: &FoundMail<'_>) -> Accepted {
+    let FoundMail { hostname, id, now, to, accepted_domain, share, files, found } = *mail;
+    let text = format!(
+        "Your message of {} reached its recipients, but not this file of it:\r\n\r\n    {files}\r\n\r\n\
+         The virus scanner of {hostname} found {found} in it. Nobody can download it.\r\n\
+         Please have your computer checked, and tell your administrator.\r\n\r\n\
+         The message has the id {}.",
+        share.created.rfc5322(),
+        share.message
+    );
+    let subject = "A file that you sent was blocked";
+    Automatic { hostname, id, now, to, accepted_domain, from: "Virus scanner", subject, text: &text }.mail()
+}
+
+/// Where clamd listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScannerAt {
+    /// A socket in the file system.
+    Unix(PathBuf),
+    /// Host and port.
+    Tcp(String, u16),
+}
+
+impl std::fmt::Display for ScannerAt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ScannerAt::Unix(path) => write!(f, "unix:{}", path.display()),
+            ScannerAt::Tcp(host, port) => write!(f, "{host}:{port}"),
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! What nobody can have any more goes: shares whose time is up, then blobs that no share names, then blobs that nobody
-//! knows (a crash between a blob and its message leaves such).
+//! knows (a crash between a blob and its message leaves such). Uploads that were cut off are aborted first.
 //!
 //! A blob goes before its row: cut off between the two, it is deleted again. A share on hold stays.
 //! Proof: below, `transcripts/e2e/detach_files_go_when_their_time_is_up.txt`.
@@ -40,6 +40,11 @@ impl Collector {
         attachments: &dyn AttachmentStore,
         blobs: &dyn BlobStore,
     ) -> Result<(), StoreFault> {
+        // A fault of this keeps nothing else from going.
+        let aborted = match self.seen.is_empty() {
+            true => blobs.abort_cut_off().await,
+            false => Ok(()),
+        };
         let doomed = attachments.doomed_blobs(ROUND).await?;
         for name in &doomed {
             blobs.delete(name.clone()).await?;
@@ -50,14 +55,14 @@ impl Collector {
         let names = blobs.list(self.seen.clone(), ROUND).await?;
         let Some(last) = names.last().cloned() else {
             self.seen.clear();
-            return Ok(());
+            return aborted;
         };
         for name in attachments.unknown_blobs(names).await? {
             tracing::info!(blob = %name, "removing a file that no message has");
             blobs.delete(name).await?;
         }
         self.seen = last;
-        Ok(())
+        aborted
     }
 }
 

@@ -22,6 +22,7 @@ pub mod passwords;
 mod readiness;
 pub mod reception;
 pub mod running;
+pub mod scanning;
 pub mod sources;
 mod spool;
 pub mod stored;

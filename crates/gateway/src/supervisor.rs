@@ -34,6 +34,7 @@ use crate::gateway::Gateway;
 use crate::housekeeping;
 use crate::reception::{Rename, Session};
 use crate::running::RunningSession;
+use crate::scanning;
 
 /// How long sessions and attempts may take to come to an end.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -104,6 +105,8 @@ impl Supervisor {
         self.gateway.tasks.spawn("delivery", deliverer.run(stop));
         let gateway = Arc::clone(&self.gateway);
         self.gateway.tasks.spawn("housekeeping", async move { housekeeping::run(&gateway).await });
+        let gateway = Arc::clone(&self.gateway);
+        self.gateway.tasks.spawn("scanning", async move { scanning::run(&gateway).await });
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
-use vouchsafe_config::Flags;
+use vouchsafe_config::{Flags, Keeping};
 use vouchsafe_fakes::delegate::{Counters, Site};
 use vouchsafe_fakes::{Delegate, NextHop, serve_tcp};
 use vouchsafe_gateway::gateway::Gateway;
@@ -112,7 +112,7 @@ async fn gateway(dir: &Path, delegates: &[SocketAddr], next_hop: SocketAddr) -> 
             address.set_port(0);
         }
     }
-    let stores = open_stores(dir, 0)?;
+    let stores = open_stores(dir, 0, &Keeping::default())?;
     Supervisor::new(Gateway::new(settings, stores, Arc::new(TcpDialer::new()), Arc::new(SystemClock::new())))
 }
 

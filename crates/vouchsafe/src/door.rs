@@ -18,7 +18,7 @@ pub async fn ask(settings: Settings, request: Request) -> Result<Response, Strin
     if let Some(mut line) = Line::open(&settings.data_dir).await? {
         return line.ask(&request).await;
     }
-    let stores = open_stores(&settings.data_dir, settings.limits.free_space)?;
+    let stores = open_stores(&settings.data_dir, settings.limits.free_space, &settings.attachments.keeping)?;
     let gateway = Gateway::new(settings, stores, Arc::new(TcpDialer::new()), Arc::new(SystemClock::new()));
     Ok(Control::new(gateway).run(request).await)
 }

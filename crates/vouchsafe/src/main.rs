@@ -1,5 +1,6 @@
 //! The binary: the command line, and the only place where concrete stores and clocks are chosen (`serve`, `door`).
 
+mod blobs;
 mod cli;
 mod demo;
 mod door;

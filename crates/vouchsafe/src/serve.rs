@@ -6,19 +6,21 @@ use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
-use vouchsafe_config::{Flags, Log, LogFormat, Reading, Settings};
+use vouchsafe_config::{Flags, Keeping, Log, LogFormat, Reading, Settings};
+use vouchsafe_core::attachments::BlobStore;
 use vouchsafe_gateway::gateway::{Gateway, Stores};
 use vouchsafe_gateway::stored::SettingsDoor;
 use vouchsafe_gateway::supervisor::Supervisor;
 use vouchsafe_net::clock::SystemClock;
 use vouchsafe_net::dial::TcpDialer;
-use vouchsafe_store::blobs::Blobs;
 use vouchsafe_store::disk::RealDisk;
 use vouchsafe_store::sqlite::{OpenFault, Options, SqliteStore};
 
 use crate::cli::load;
 use crate::web;
 
+/// A bucket answers within this long, or the start goes on without.
+const TRY_OUT: Duration = Duration::from_secs(10);
 /// How often the settings file is looked at.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -51,11 +53,11 @@ fn modified(path: &Path) -> Option<SystemTime> {
     std::fs::metadata(path).and_then(|facts| facts.modified()).ok()
 }
 
-/// Opens the store in `data_dir` and takes its lock.
-pub fn open_stores(data_dir: &Path, free_space: u64) -> Result<Stores, String> {
+/// Opens the store in `data_dir` and takes its lock; detached files go where `keeping` says.
+pub fn open_stores(data_dir: &Path, free_space: u64, keeping: &Keeping) -> Result<Stores, String> {
     let told = |fault: OpenFault| format!("{}: {fault}", data_dir.display());
     let store = SqliteStore::open(data_dir, Arc::new(RealDisk), Options { free_space }).map_err(told)?;
-    let blobs = Blobs::files(Arc::new(RealDisk), &data_dir.join("blobs")).map_err(told)?;
+    let blobs = crate::blobs::open(keeping, data_dir, store.clone())?;
     Ok(Stores::of(store).with_blobs(blobs))
 }
 
@@ -71,7 +73,10 @@ pub async fn run(source: Source) -> Result<(), String> {
     if settings.relay.open_relay {
         tracing::warn!("open_relay is on: whoever reaches a listener can send through this gateway");
     }
-    let stores = open_stores(&settings.data_dir, settings.limits.free_space)?;
+    let stores = open_stores(&settings.data_dir, settings.limits.free_space, &settings.attachments.keeping)?;
+    if let Some(blobs) = &stores.blobs {
+        try_out(&**blobs).await;
+    }
     let socket = settings.data_dir.join("control.sock");
     let gateway = Gateway::new(settings, stores, Arc::new(TcpDialer::new()), Arc::new(SystemClock::new()));
     let supervisor = Arc::new(Supervisor::new(Arc::clone(&gateway))?);
@@ -120,6 +125,16 @@ pub async fn run(source: Source) -> Result<(), String> {
     let _ = std::fs::remove_file(&socket);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A bucket that cannot be used is told at the start. Mail goes on: large files are refused for now, `451`.
+async fn try_out(blobs: &dyn BlobStore) {
+    let tried = tokio::time::timeout(TRY_OUT, blobs.try_out()).await;
+    match tried {
+        Ok(Ok(())) => {}
+        Ok(Err(fault)) => tracing::error!(blame = "us", %fault, "attachments.store cannot be used now"),
+        Err(_) => tracing::error!(blame = "us", "attachments.store does not answer"),
+    }
 }
 
 /// The one-time password of the first run; none where there is an administrator.

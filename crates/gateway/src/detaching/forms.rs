@@ -36,7 +36,7 @@ fn routes(envelope: &Envelope, settings: &Attachments) -> Vec<RouteKey> {
     routes.retain(|route| match direction(route, envelope.origin.known_sender) {
         Direction::Outbound => settings.outbound,
         Direction::Internal => settings.internal,
-        Direction::Inbound => settings.inbound == Inbound::Unscanned,
+        Direction::Inbound => settings.inbound != Inbound::Off,
     });
     routes
 }
@@ -90,7 +90,7 @@ pub(crate) async fn make(
     });
     let detached = Detachment {
         subject: String::new(),
-        check: Check::Clear,
+        check: if settings.clamd.is_some() { Check::Waiting } else { Check::Clear },
         parts: parts.collect(),
         forms,
         links: LinkRules {

@@ -25,7 +25,7 @@ use vouchsafe_core::bucket::Buckets;
 use vouchsafe_core::links::{GrantKey, Token};
 use vouchsafe_core::policy::in_networks;
 use vouchsafe_core::ports::{Clock, StoreFault};
-use vouchsafe_core::scan::{Release, Unscanned, release};
+use vouchsafe_core::scan::{Release, release};
 use vouchsafe_core::stub::Language;
 use vouchsafe_smtp::Secret;
 
@@ -191,7 +191,7 @@ impl Downloads {
 
     /// Whether a file of a share is given.
     pub fn release(&self, landing: &Landing, file: &SharedFile) -> Release {
-        release(file.check, landing.share.known_sender, Unscanned::default())
+        release(file.check, landing.share.known_sender, self.gateway.settings.load().attachments.unscanned)
     }
 
     /// Counts a download and gives the grant to read it. Only what comes by a button may call this.

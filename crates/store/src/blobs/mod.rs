@@ -1,4 +1,4 @@
-//! Blobs: names, lengths and digests over whatever keeps the octets ([`Objects`]: files, S3, memory).
+//! Blobs: names, lengths and digests over whatever keeps the octets ([`Objects`]: files, S3, memory), encrypted if so wanted.
 //!
 //! A name is random and says nothing. The digest is made while the octets come in, beside their writing. What its maker
 //! still holds is left out of [`BlobStore::list`], so that the collection of orphans never meets a blob on its way to
@@ -7,6 +7,7 @@
 mod files;
 mod memory;
 mod s3;
+mod sealed;
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -20,6 +21,8 @@ use vouchsafe_core::attachments::{BlobReader, BlobRef, BlobStore, BlobWriter, Ke
 use vouchsafe_core::ports::{BoxFuture, StoreFault};
 
 pub use s3::{S3, S3Options};
+pub use sealed::MasterKeys;
+use sealed::Opening;
 
 use crate::disk::Disk;
 use crate::sqlite::OpenFault;
@@ -38,6 +41,10 @@ pub trait Objects: Send + Sync {
     /// Names behind `after` in an order of its own; a page may be shorter or longer than `limit`, but not empty before
     /// the end.
     fn list(&self, after: &str, limit: usize) -> BoxFuture<'_, Result<Vec<String>, StoreFault>>;
+    /// See [`BlobStore::try_out`].
+    fn try_out(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
     /// See [`BlobStore::abort_cut_off`].
     fn abort_cut_off(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
         Box::pin(std::future::ready(Ok(())))
@@ -56,17 +63,24 @@ pub trait ObjectWriter: Send {
 pub struct Blobs {
     objects: Arc<dyn Objects>,
     held: Arc<Held>,
+    /// With them, what is written is encrypted.
+    keys: Option<MasterKeys>,
 }
 
 impl Blobs {
     /// Over objects of any kind.
     pub fn new(objects: Arc<dyn Objects>) -> Arc<Blobs> {
-        Arc::new(Blobs { objects, held: Arc::default() })
+        Arc::new(Blobs { objects, held: Arc::default(), keys: None })
     }
 
     /// As files under `folder`, which is made if it is not there.
     pub fn files(disk: Arc<dyn Disk>, folder: &Path) -> Result<Arc<Blobs>, OpenFault> {
         Ok(Blobs::new(Arc::new(files::Files::open(disk, folder)?)))
+    }
+
+    /// The same, with what is written from now on encrypted. What was written before is read as it is.
+    pub fn encrypted(&self, keys: MasterKeys) -> Arc<Blobs> {
+        Arc::new(Blobs { objects: self.objects.clone(), held: self.held.clone(), keys: Some(keys) })
     }
 
     /// In memory.
@@ -81,7 +95,11 @@ impl BlobStore for Blobs {
             let name = uuid::Uuid::now_v7().simple().to_string();
             let hold = self.held.hold(&name);
             let object = self.objects.begin(&name).await?;
-            Ok(Box::new(Writer { object, hold, name, len: 0, digest: Digesting::default() })
+            let (object, key) = match &self.keys {
+                Some(keys) => sealed::seal(keys, &name, object)?,
+                None => (object, Vec::new()),
+            };
+            Ok(Box::new(Writer { object, hold, name, key, len: 0, digest: Digesting::default() })
                 as Box<dyn BlobWriter>)
         })
     }
@@ -96,12 +114,21 @@ impl BlobStore for Blobs {
             if range.is_empty() {
                 return Ok(Box::new(Nothing) as Box<dyn BlobReader>);
             }
-            self.objects.read(&blob.name, range).await
+            if blob.key.is_empty() {
+                return self.objects.read(&blob.name, range).await;
+            }
+            let opening = Opening::new(self.keys.as_ref(), &blob, range)?;
+            let object = self.objects.read(&blob.name, opening.sealed_range()).await?;
+            Ok(opening.reader(object))
         })
     }
 
     fn delete(&self, name: String) -> BoxFuture<'_, Result<(), StoreFault>> {
         Box::pin(async move { self.objects.delete(&name).await })
+    }
+
+    fn try_out(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
+        self.objects.try_out()
     }
 
     fn abort_cut_off(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
@@ -156,6 +183,8 @@ struct Writer {
     object: Box<dyn ObjectWriter>,
     hold: Hold,
     name: String,
+    /// See [`SealedBlob::key`].
+    key: Vec<u8>,
     len: u64,
     digest: Digesting,
 }
@@ -171,11 +200,11 @@ impl BlobWriter for Writer {
 
     fn seal(self: Box<Self>) -> BoxFuture<'static, Result<SealedBlob, StoreFault>> {
         Box::pin(async move {
-            let Writer { object, hold, name, len, digest } = *self;
+            let Writer { object, hold, name, key, len, digest } = *self;
             // Promise 1: the octets are durable before a row names them.
             object.finish().await?;
             let sha256 = digest.finish().await?;
-            Ok(SealedBlob { name, len, sha256, key: Vec::new(), keep: Keep(Some(Arc::new(hold))) })
+            Ok(SealedBlob { name, len, sha256, key, keep: Keep(Some(Arc::new(hold))) })
         })
     }
 }

@@ -161,7 +161,7 @@ fn fault(bucket: &str, error: &Error) -> StoreFault {
 }
 
 impl S3 {
-    /// Asks nothing yet; see [`S3::try_out`].
+    /// Asks nothing yet; see [`BlobStore::try_out`](vouchsafe_core::attachments::BlobStore::try_out).
     pub fn new(options: &S3Options, log: Arc<dyn UploadLog>) -> Result<S3, StoreFault> {
         Ok(S3 {
             inner: Arc::new(Inner {
@@ -174,18 +174,6 @@ impl S3 {
                 buffered: AtomicU64::new(0),
             }),
         })
-    }
-
-    /// Lists, puts, reads and deletes a small object: whether bucket, endpoint and key are right.
-    pub async fn try_out(&self) -> Result<(), StoreFault> {
-        let path = self.inner.path("vouchsafe-check");
-        let told = |error: Error| fault(&self.inner.bucket, &error);
-        if let Some(first) = self.inner.reads.list(Some(&self.inner.prefix)).next().await {
-            first.map_err(told)?;
-        }
-        self.inner.writes.put(&path, PutPayload::from_static(b"vouchsafe")).await.map_err(told)?;
-        self.inner.reads.get_range(&path, 0..5).await.map_err(told)?;
-        self.inner.writes.delete(&path).await.map_err(told)
     }
 }
 
@@ -258,6 +246,21 @@ impl Objects for S3 {
                 names.extend(meta.location.as_ref().get(own..).map(str::to_owned));
             }
             Ok(names)
+        })
+    }
+
+    /// Lists, puts, reads and deletes a small object: whether bucket, endpoint and key are right.
+    fn try_out(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
+        let inner = self.inner.clone();
+        Box::pin(async move {
+            let path = inner.path("vouchsafe-check");
+            let told = |error: Error| fault(&inner.bucket, &error);
+            if let Some(first) = inner.reads.list(Some(&inner.prefix)).next().await {
+                first.map_err(told)?;
+            }
+            inner.writes.put(&path, PutPayload::from_static(b"vouchsafe")).await.map_err(told)?;
+            inner.reads.get_range(&path, 0..5).await.map_err(told)?;
+            inner.writes.delete(&path).await.map_err(told)
         })
     }
 

@@ -7,5 +7,6 @@ mod conformance;
 mod crash;
 mod given;
 mod s3;
+mod sealed;
 mod shares;
 mod sqlite;

@@ -195,8 +195,8 @@ fn what_is_wrong_with_bucket_or_key_is_told_with_what_to_do() {
     run(async {
         let server = Server::start();
         let told = async |options: S3Options| {
-            let store = S3::new(&options, MemoryStore::new()).unwrap();
-            store.try_out().await.map_err(|fault| fault.to_string())
+            let blobs = Blobs::new(Arc::new(S3::new(&options, MemoryStore::new()).unwrap()));
+            blobs.try_out().await.map_err(|fault| fault.to_string())
         };
         told(server.options()).await.unwrap();
         assert!(!server.object("vouchsafe-check").exists());

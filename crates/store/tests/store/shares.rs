@@ -42,6 +42,11 @@ fn sqlite() -> Given {
     Given { store, blobs, _dir: Some(dir), _server: None }
 }
 
+fn encrypted() -> Given {
+    let given = sqlite();
+    Given { blobs: given.blobs.encrypted(crate::sealed::keys(1)), ..given }
+}
+
 fn s3() -> Given {
     let dir = scratch();
     let store = open(dir.path(), Arc::new(SimDisk::new()));
@@ -52,6 +57,7 @@ fn s3() -> Given {
 macro_rules! suite {
     ($($test:ident),* $(,)?) => {
         mod in_memory { $(#[test] fn $test() { crate::given::run(super::$test(super::memory())) })* }
+        mod encrypted { $(#[test] fn $test() { crate::given::run(super::$test(super::encrypted())) })* }
         mod on_s3 { $(#[test] fn $test() { crate::given::run(super::$test(super::s3())) })* }
         mod on_disk { $(#[test] fn $test() { crate::given::run(super::$test(super::sqlite())) })* }
     };

@@ -39,6 +39,10 @@ pub fn run(place: &Place, flags: &ServeArgs, out: &mut Output<'_>) -> Result<(),
             let mut found = Findings { faults: Vec::new(), notices: reading.notices };
             certificate(&reading.settings, &mut found);
             data_dir(&reading.settings.data_dir, &mut found);
+            if let Err(why) = crate::blobs::keys(&reading.settings.attachments.keeping) {
+                let advice = "one key on its line; several keys are several files in a list";
+                found.faults.push(fault("attachments.encryption_key", &"", why, advice));
+            }
             names(&reading.settings, &mut found);
             found
         }

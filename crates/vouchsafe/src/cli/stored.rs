@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
+use vouchsafe_config::Keeping;
 use vouchsafe_core::ports::Clock;
 use vouchsafe_gateway::admin::Caller;
 use vouchsafe_gateway::control::{Request, Response};
@@ -27,7 +28,7 @@ pub async fn run(place: &Place, request: Request, out: &mut Output<'_>) -> Resul
     let response = match Line::open(&dir).await.map_err(failed)? {
         Some(mut line) => line.ask(&request).await,
         None => {
-            let stored = Stored::new(open_stores(&dir, 0).map_err(failed)?.settings);
+            let stored = Stored::new(open_stores(&dir, 0, &Keeping::default()).map_err(failed)?.settings);
             stored.set_door(Arc::new(Door { source, supervisor: None }));
             offline(&stored, request).await
         }

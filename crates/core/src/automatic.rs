@@ -1,0 +1,79 @@
+//! Mail that we write ourselves to one recipient: from nobody, answered by nothing, reported by nobody. ASCII alone, so
+//! that it passes every next hop.
+
+use bytes::Bytes;
+use vouchsafe_smtp::{BodyKind, MailFrom, Mailbox, Notify, RcptTo, ReversePath};
+
+use crate::envelope::{Envelope, MessageId, Origin};
+use crate::policy::permit_notice;
+use crate::ports::{Accepted, Body};
+use crate::time::Timestamp;
+
+/// What it is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Automatic<'a> {
+    /// Our name.
+    pub hostname: &'a str,
+    /// Its id.
+    pub id: MessageId,
+    /// Now.
+    pub now: Timestamp,
+    /// The recipient.
+    pub to: &'a Mailbox,
+    /// The accepted domain of the recipient, if it is one: it chooses the route.
+    pub accepted_domain: Option<&'a str>,
+    /// The name beside our address.
+    pub from: &'a str,
+    /// Subject; what is not ASCII is told as `?`, here and in the text.
+    pub subject: &'a str,
+    /// The text, its lines ended by CRLF but for the last.
+    pub text: &'a str,
+}
+
+impl Automatic<'_> {
+    /// Writes the mail.
+    pub fn mail(&self) -> Accepted {
+        let Automatic { hostname, id, now, to, from, .. } = self;
+        let ascii =
+            |text: &str| -> String { text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect() };
+        // RFC 3834 §5: nothing automatic shall answer this.
+        let head = format!(
+            "From: {from} <MAILER-DAEMON@{hostname}>\r\nTo: <{to}>\r\nSubject: {}\r\nDate: {}\r\n\
+             Message-ID: <{id}@{hostname}>\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n\
+             Content-Type: text/plain; charset=us-ascii\r\n",
+            ascii(self.subject),
+            now.rfc5322(),
+        );
+        let sender = MailFrom {
+            reverse_path: ReversePath::Null,
+            size: None,
+            body: BodyKind::SevenBit,
+            smtputf8: to.needs_utf8(),
+            auth: None,
+            ret: None,
+            envid: None,
+        };
+        let origin = Origin {
+            session: String::new(),
+            listener: String::new(),
+            client: None,
+            port: None,
+            helo: String::new(),
+            esmtp: true,
+            login: None,
+            known_sender: true,
+        };
+        let mut envelope = Envelope::new(*id, *now, origin, sender);
+        let never = Notify { success: false, failure: false, delay: false };
+        let recipient = RcptTo { mailbox: (*to).clone(), notify: Some(never), orcpt: None };
+        envelope.add(recipient, permit_notice(self.accepted_domain));
+        Accepted {
+            envelope,
+            head: Bytes::from(head),
+            body: Body::Memory(Bytes::from(format!("\r\n{}\r\n", ascii(self.text)))),
+            due: *now,
+            claim: false,
+            detached: None,
+        }
+    }
+}
