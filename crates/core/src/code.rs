@@ -85,6 +85,8 @@ pub fn mail(mail: &CodeMail<'_>) -> Accepted {
 
 #[cfg(test)]
 mod tests {
+    use crate::ports::Body;
+
     use super::*;
 
     #[test]
