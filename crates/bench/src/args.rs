@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,6 +43,9 @@ pub struct Target {
     /// STARTTLS, whatever the certificate.
     #[arg(long)]
     pub tls: bool,
+    /// Comes from this address of this machine.
+    #[arg(long)]
+    pub from: Option<IpAddr>,
     /// The load ends after this time at the latest.
     #[arg(long, default_value = "300", value_parser = seconds)]
     pub seconds: Duration,
@@ -89,6 +92,15 @@ pub struct Recipients {
     /// Recipients in a transaction, pipelined.
     #[arg(long, default_value_t = 1)]
     pub per_transaction: u64,
+    /// Number of the first recipient.
+    #[arg(long, default_value_t = 0)]
+    pub first: u64,
+    /// So many recipients in turn, again and again; 0: no recipient comes twice.
+    #[arg(long, default_value_t = 0)]
+    pub again: u64,
+    /// MAIL, the recipients and RSET each wait for the reply to what was said before.
+    #[arg(long)]
+    pub step_by_step: bool,
     /// Of a hundred recipients so many do not exist.
     #[arg(long, default_value_t = 0)]
     pub unknown_percent: u64,
@@ -106,6 +118,9 @@ pub struct Logins {
     /// Logins in all, each another user.
     #[arg(long, default_value_t = 5000)]
     pub count: u64,
+    /// Number of the first user.
+    #[arg(long, default_value_t = 0)]
+    pub first: u64,
     /// Of a hundred logins so many have a wrong password.
     #[arg(long, default_value_t = 0)]
     pub wrong_percent: u64,
@@ -175,7 +190,7 @@ pub struct Compare {
     /// Rounds; the median is shown.
     #[arg(long, default_value_t = 3)]
     pub rounds: u64,
-    /// Messages for the gateway in a round; a peer gets a quarter.
+    /// Messages for the gateway in a round; a peer gets a quarter. 0: leave messages out.
     #[arg(long, default_value_t = 20_000)]
     pub count: u64,
     /// Octets of a message.
@@ -184,6 +199,10 @@ pub struct Compare {
     /// Sessions at once.
     #[arg(long, default_value_t = 20)]
     pub sessions: u64,
+    /// Questions about recipients in a round, asked of the gateway and of the delegate itself, and a tenth as many
+    /// logins; 0: leave them out.
+    #[arg(long, default_value_t = 20_000)]
+    pub questions: u64,
     /// Octets of the large message; 0: leave it out.
     #[arg(long, default_value = "2g", value_parser = octets)]
     pub large: u64,

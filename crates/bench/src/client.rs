@@ -5,7 +5,7 @@ use crate::tls;
 use std::io;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 use vouchsafe_net::stream::BoxStream;
 
 /// Octets of replies read at once.
@@ -21,7 +21,7 @@ pub struct Client {
 impl Client {
     /// Connects and greets; with `--tls`, does so again under TLS.
     pub async fn open(target: &Target) -> io::Result<Client> {
-        let mut client = Client::connect(target.address).await?;
+        let mut client = Client::connect(target).await?;
         client.expect(220).await?;
         client.ehlo().await?;
         if target.tls {
@@ -33,8 +33,15 @@ impl Client {
         }
         Ok(client)
     }
-    async fn connect(address: SocketAddr) -> io::Result<Client> {
-        let stream = TcpStream::connect(address).await?;
+    async fn connect(target: &Target) -> io::Result<Client> {
+        let socket = match target.address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        if let Some(from) = target.from {
+            socket.bind(SocketAddr::new(from, 0))?;
+        }
+        let stream = socket.connect(target.address).await?;
         stream.set_nodelay(true)?;
         Ok(Client { stream: Box::new(stream), input: Vec::new(), used: 0 })
     }

@@ -1,4 +1,4 @@
-//! The gateway under test: the real binary, settings and queue in the run's folder, one trusted listener.
+//! The gateway under test: the real binary, settings and queue in the run's folder, one listener.
 
 use crate::Outcome;
 use std::net::SocketAddr;
@@ -18,14 +18,10 @@ pub struct Running {
     pub address: SocketAddr,
 }
 
-/// Starts it and waits until it is ready.
-pub async fn start(binary: &Path, folder: &Path, next_hop: SocketAddr) -> Outcome<Running> {
-    let settings = folder.join("vouchsafe.toml");
-    let text = format!(
-        r#"hostname = "gate.bench.example"
-data_dir = "{}"
-
-[[listener]]
+/// Settings of a gateway that takes mail from this machine and relays all of it.
+pub fn relaying(next_hop: SocketAddr) -> String {
+    format!(
+        r#"[[listener]]
 name = "load"
 kind = "trusted"
 address = ["127.0.0.1:0"]
@@ -34,12 +30,17 @@ tls = "starttls"
 [relay]
 next_hop = {{ host = "{next_hop}", tls = "off" }}
 trusted_networks = ["127.0.0.1"]
+"#
+    )
+}
 
-[limits]
-sessions_per_address = 10000
-"#,
+/// Starts it with these settings and waits until it is ready.
+pub async fn start(binary: &Path, folder: &Path, settings: &str) -> Outcome<Running> {
+    let text = format!(
+        "hostname = \"gate.bench.example\"\ndata_dir = \"{}\"\n\n{settings}\n[limits]\nsessions_per_address = 10000\n",
         folder.join("vouchsafe").display()
     );
+    let settings = folder.join("vouchsafe.toml");
     std::fs::write(&settings, text).map_err(|error| format!("{}: {error}", settings.display()))?;
     // Its log at its default level goes where a service's would: to a file.
     let log = folder.join("vouchsafe.log");

@@ -3,7 +3,9 @@
 //! The same load, the same sink, queues on the same disk. What counts is the ratio within this run.
 
 mod gateway;
+mod memory;
 mod postfix;
+mod questions;
 mod table;
 
 use crate::Outcome;
@@ -59,8 +61,19 @@ pub async fn run(compare: &Compare) -> Outcome {
 }
 
 async fn within(compare: &Compare, folder: &Path) -> Outcome {
+    if compare.count > 0 {
+        messages(compare, folder).await?;
+    }
+    if compare.questions > 0 {
+        questions::run(compare, folder).await?;
+        memory::run()?;
+    }
+    Ok(())
+}
+
+async fn messages(compare: &Compare, folder: &Path) -> Outcome {
     let (sink, sink_address) = sink().await?;
-    let gateway = gateway::start(&compare.gateway, folder, sink_address).await?;
+    let gateway = gateway::start(&compare.gateway, folder, &gateway::relaying(sink_address)).await?;
     let mut contenders = vec![Contender {
         name: "vouchsafe",
         pid: gateway.pid(),
@@ -105,7 +118,7 @@ async fn within(compare: &Compare, folder: &Path) -> Outcome {
             [("idle session, kB", false, 10.0), ("idle session under TLS, kB", true, 25.0)]
         {
             println!("{name}");
-            let target = Target { address: gateway.address, tls, seconds: ROUND };
+            let target = Target { address: gateway.address, tls, from: None, seconds: ROUND };
             let octets =
                 load::idle::per_session(&Idle { target, sessions: compare.idle, pid: gateway.pid() }).await?;
             table.row(Row::new(name, vec![octets / 1000.0]).at_most(at_most));
@@ -136,7 +149,7 @@ impl Contender {
         let before = self.sink.counters();
         let (cpu_before, peak, start) = (cpu(self.pid), Peak::watch(self.pid), Instant::now());
         let load = Messages {
-            target: Target { address: self.address, tls: false, seconds: ROUND },
+            target: Target { address: self.address, tls: false, from: None, seconds: ROUND },
             sessions: compare.sessions,
             count: self.count,
             size: compare.size,
@@ -198,7 +211,7 @@ async fn large(
     table: &mut Table,
 ) -> Outcome {
     let load = |address| Large {
-        target: Target { address, tls: false, seconds: ROUND },
+        target: Target { address, tls: false, from: None, seconds: ROUND },
         size: compare.large,
         to: "user1@bench.example".to_owned(),
     };

@@ -6,6 +6,8 @@ enum Goal {
     None,
     /// The first server's figure is no more than this.
     AtMost(f64),
+    /// The first server's figure is no less than this.
+    AtLeast(f64),
     /// The first server's figure is so many times the second's.
     TimesAtLeast(f64),
 }
@@ -27,6 +29,11 @@ impl Row {
         self.goal = Goal::AtMost(most);
         self
     }
+    /// With this goal.
+    pub fn at_least(mut self, least: f64) -> Row {
+        self.goal = Goal::AtLeast(least);
+        self
+    }
     /// With this goal; none if there is nothing to compare with.
     pub fn times_at_least(mut self, times: f64) -> Row {
         self.goal = Goal::TimesAtLeast(times);
@@ -41,8 +48,9 @@ impl Row {
             |goal: String, reached: bool| format!("{goal}  {}", if reached { "reached" } else { "MISSED" });
         match (self.goal, self.values.first(), self.ratio()) {
             (Goal::AtMost(most), Some(value), _) => told(format!("at most {most:.1}"), *value <= most),
+            (Goal::AtLeast(least), Some(value), _) => told(format!("at least {least:.0}"), *value >= least),
             (Goal::TimesAtLeast(times), _, Some(ratio)) => {
-                told(format!("at least {times:.0} times"), ratio >= times)
+                told(format!("at least {times} times"), ratio >= times)
             }
             _ => String::new(),
         }

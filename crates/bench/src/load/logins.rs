@@ -12,7 +12,7 @@ use vouchsafe_smtp::sasl::encode_base64;
 
 /// Runs the load.
 pub async fn run(load: &Logins) -> Outcome<Figures> {
-    let numbers = Numbers::new(0, load.count, load.target.seconds);
+    let numbers = Numbers::new(load.first, load.count, load.target.seconds);
     together("logins", load.sessions, || {
         let (load, numbers) = (load.clone(), numbers.clone());
         async move {

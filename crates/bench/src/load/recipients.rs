@@ -1,4 +1,4 @@
-//! Questions about recipients: MAIL, some RCPT and RSET in one write. No message is sent.
+//! Questions about recipients: MAIL, some RCPT and RSET, in one write or in three. No message is sent.
 
 use super::{Numbers, together};
 use crate::Outcome;
@@ -12,9 +12,12 @@ use std::time::Instant;
 /// Transactions in a session before it is renewed: servers count commands.
 const PER_SESSION: u64 = 100;
 
+const MAIL: &str = "MAIL FROM:<load@bench.example>\r\n";
+const RSET: &str = "RSET\r\n";
+
 /// Runs the load.
 pub async fn run(load: &Recipients) -> Outcome<Figures> {
-    let numbers = Numbers::new(0, load.count, load.target.seconds);
+    let numbers = Numbers::new(load.first, load.count, load.target.seconds);
     together("recipients", load.sessions, || {
         let (load, numbers) = (load.clone(), numbers.clone());
         async move {
@@ -40,15 +43,25 @@ async fn sessions(load: &Recipients, numbers: &Numbers, figures: &mut Figures) -
                 client.quit().await;
                 return Ok(());
             }
-            let mut lines = "MAIL FROM:<load@bench.example>\r\n".to_owned();
+            let mut lines = String::new();
+            if load.step_by_step {
+                client.command(MAIL, 250).await?;
+            } else {
+                lines += MAIL;
+            }
             for number in &batch {
                 let name = if unknown(load, *number) { "nobody" } else { "user" };
+                let number = number.checked_rem(load.again).unwrap_or(*number);
                 lines += &format!("RCPT TO:<{name}{number}@{DOMAIN}>\r\n");
             }
-            lines += "RSET\r\n";
+            if !load.step_by_step {
+                lines += RSET;
+            }
             let start = Instant::now();
             client.send(lines.as_bytes()).await?;
-            client.expect(250).await?;
+            if !load.step_by_step {
+                client.expect(250).await?;
+            }
             for number in &batch {
                 let wanted = if unknown(load, *number) { 550 } else { 250 };
                 match client.reply().await? {
@@ -58,6 +71,9 @@ async fn sessions(load: &Recipients, numbers: &Numbers, figures: &mut Figures) -
                     }
                     (_, text) => figures.odd(text),
                 }
+            }
+            if load.step_by_step {
+                client.send(RSET.as_bytes()).await?;
             }
             client.expect(250).await?;
         }
