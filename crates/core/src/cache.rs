@@ -5,6 +5,7 @@
 //! no are bounded apart, so that a dictionary run evicts no yes. Yes entries are handed out to be kept across restarts.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use vouchsafe_smtp::{Reply, Tick};
@@ -42,7 +43,8 @@ pub enum Lookup {
 
 #[derive(Debug)]
 struct Yes {
-    said: Reply,
+    /// A delegate says the same to most: then it is kept once.
+    said: Arc<Reply>,
     until: Tick,
     refresh_at: Tick,
     doubted: bool,
@@ -75,19 +77,26 @@ pub struct VerdictCache {
     no: Bounded<Box<str>, No>,
     /// Addresses whose yes came, changed or went since [`VerdictCache::take_changes`].
     changed: HashSet<Box<str>>,
+    /// The words of the last yes.
+    last: Option<Arc<Reply>>,
 }
 
 impl VerdictCache {
     /// A cache with at most `bound` yes and `bound` no entries.
     pub fn new(bound: usize) -> VerdictCache {
-        VerdictCache { yes: Bounded::new(bound), no: Bounded::new(bound), changed: HashSet::new() }
+        VerdictCache {
+            yes: Bounded::new(bound),
+            no: Bounded::new(bound),
+            changed: HashSet::new(),
+            last: None,
+        }
     }
 
     /// Looks an address up. A stale entry is handed out as stale once per refresh interval try: the caller asks again.
     pub fn get(&mut self, key: &str, now: Tick) -> Lookup {
         if let Some(entry) = self.yes.get_mut(key) {
             if now < entry.until {
-                let verdict = Verdict::Accept(entry.said.clone());
+                let verdict = Verdict::Accept((*entry.said).clone());
                 return if now < entry.refresh_at { Lookup::Fresh(verdict) } else { Lookup::Stale(verdict) };
             }
             self.yes.remove(key);
@@ -105,13 +114,22 @@ impl VerdictCache {
         }
     }
 
+    /// The same words as those of the last yes are kept once.
+    fn shared(&mut self, said: &Reply) -> Arc<Reply> {
+        match &self.last {
+            Some(last) if **last == *said => Arc::clone(last),
+            _ => Arc::clone(self.last.insert(Arc::new(said.clone()))),
+        }
+    }
+
     /// Records what the delegate said. A "no" that may soon change (mailbox full, disabled) lives a minute.
     pub fn put(&mut self, key: &str, verdict: &Verdict, times: &Times, now: Tick) {
         match verdict {
             Verdict::Accept(said) => {
                 self.no.remove(key);
                 let refresh_at = now + times.refresh.min(times.yes);
-                let entry = Yes { said: said.clone(), until: now + times.yes, refresh_at, doubted: false };
+                let said = self.shared(said);
+                let entry = Yes { said, until: now + times.yes, refresh_at, doubted: false };
                 self.yes.insert(key.into(), entry);
                 self.changed.insert(key.into());
             }
@@ -160,7 +178,7 @@ impl VerdictCache {
     pub fn restore(&mut self, key: &str, kept: Kept, times: &Times, now: Tick) {
         if !kept.left.is_zero() && self.yes.get_mut(key).is_none() && self.no.get_mut(key).is_none() {
             let entry = Yes {
-                said: kept.said,
+                said: self.shared(&kept.said),
                 until: now + kept.left.min(times.yes),
                 refresh_at: now + kept.refresh_in.min(times.refresh),
                 doubted: kept.doubted,
@@ -174,7 +192,7 @@ impl VerdictCache {
         let changed = std::mem::take(&mut self.changed);
         let entry = |key: Box<str>| {
             let kept = self.yes.peek(&*key).map(|entry| Kept {
-                said: entry.said.clone(),
+                said: (*entry.said).clone(),
                 refresh_in: entry.refresh_at.since(now),
                 left: entry.until.since(now),
                 doubted: entry.doubted,
@@ -219,7 +237,7 @@ impl VerdictCache {
     /// Entries that contain `text`: (address, verdict), at most `limit`.
     pub fn search(&self, text: &str, limit: usize) -> Vec<(String, String)> {
         let text = text.to_lowercase();
-        let yes = self.yes.iter().map(|(key, entry)| (key, &entry.said));
+        let yes = self.yes.iter().map(|(key, entry)| (key, &*entry.said));
         let no = self.no.iter().map(|(key, entry)| (key, &entry.said));
         yes.chain(no)
             .filter(|(key, _)| key.contains(&text))

@@ -260,7 +260,9 @@ impl Guard {
 
     /// Whether this client has named too many unknown recipients.
     pub fn guesses_recipients(&mut self, client: IpAddr, budget: &Budget, now: Tick) -> bool {
-        self.left(Kind::Recipients, &client_name(client), budget, now) == 0
+        // Asked for every recipient: where nobody is counted, no digest is made.
+        let counted = !self.of(Kind::Recipients).is_empty();
+        counted && self.left(Kind::Recipients, &client_name(client), budget, now) == 0
     }
 
     /// Counts an unknown recipient. True if that was the last one allowed.
