@@ -1,6 +1,8 @@
 //! Files and the real clamd, with a signature of our own: what is clean is given, what is harmful never, what clamd cannot
 //! take or say now is neither.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
+
 mod common;
 
 use std::path::Path;
