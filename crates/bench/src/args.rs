@@ -209,6 +209,9 @@ pub struct Compare {
     /// Idle sessions; 0: leave them out.
     #[arg(long, default_value_t = 2000)]
     pub idle: u64,
+    /// Live pages of the administration, for loads with and without them; 0: leave them out.
+    #[arg(long, default_value_t = 5)]
+    pub pages: u64,
     /// Where the servers keep their queues: the disk that is measured.
     #[arg(long)]
     pub folder: Option<PathBuf>,

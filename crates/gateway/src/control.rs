@@ -28,7 +28,7 @@ use crate::gateway::Gateway;
 use crate::meter;
 use crate::running::RunningSession;
 use crate::stored::{Draft, SettingRow, Version, Wish};
-use crate::trace::Line;
+use crate::trace::{Line, Pace, Watch};
 
 /// Events that a report of trials sums up at most.
 const TRIALS: usize = 100_000;
@@ -341,9 +341,9 @@ impl Control {
         &self.gateway
     }
 
-    /// Live lines; those the caller wants are its to pick.
-    pub fn trace(&self) -> tokio::sync::broadcast::Receiver<Line> {
-        self.gateway.trace.subscribe()
+    /// Live lines that contain `text`.
+    pub fn trace(&self, text: &str, pace: Pace) -> Watch {
+        self.gateway.trace.watch(text, pace)
     }
 
     async fn carry_out(&self, caller: &Caller, request: Request) -> Result<Response, String> {

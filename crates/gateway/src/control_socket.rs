@@ -9,6 +9,7 @@ use tokio::net::UnixStream;
 
 use crate::control::{Control, Request, Response};
 use crate::tasks::Tasks;
+use crate::trace::Pace;
 
 /// Octets in a request.
 const REQUEST: u64 = 64 * 1024;
@@ -43,19 +44,14 @@ async fn answer(stream: UnixStream, control: Control) -> io::Result<()> {
     while let Some(line) = lines.next_line().await? {
         match serde_json::from_str(&line) {
             Ok(Request::Trace { text }) => {
-                let mut feed = control.trace();
+                let mut feed = control.trace(&text, Pace::All);
                 loop {
                     let line = tokio::select! {
-                        line = feed.recv() => line,
+                        line = feed.next() => line,
                         gone = lines.next_line() => { gone?; return Ok(()); }
                     };
-                    match line {
-                        Ok(line) if line.contains(&text) => {
-                            send(&mut write, &Response::Line(line)).await?;
-                        }
-                        Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
-                        Err(tokio::sync::broadcast::error::RecvError::Closed) => return Ok(()),
-                    }
+                    let Some(line) = line else { return Ok(()) };
+                    send(&mut write, &Response::Line(line)).await?;
                 }
             }
             Ok(request) => send(&mut write, &control.run(request).await).await?,

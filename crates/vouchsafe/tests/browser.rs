@@ -1,5 +1,5 @@
 //! The administration page in Chromium: first run, login, every section, a refusal explained, a message followed, a setting,
-//! a token, by keyboard and without JavaScript; axe finds nothing serious. The walk stands in browser/tour.mjs.
+//! a token, a download, by keyboard and without JavaScript; axe finds nothing serious. The walk stands in browser/tour.mjs.
 //! Screenshots in both themes and two widths are kept in target/browser/pictures.
 //! `cargo xtask ci` installs Chromium, node and what browser/package.json names.
 
@@ -18,6 +18,20 @@ fn modules() -> PathBuf {
     target.join("browser")
 }
 
+/// Octets of the file that is swapped for a link; a multiple of 57, so that all its lines are full.
+const OCTETS: usize = 57 * 3000;
+
+/// A message with a file of zeros.
+fn with_file() -> String {
+    let lines = format!("{}\r\n", "A".repeat(76)).repeat(OCTETS / 57);
+    format!(
+        "From: sender@example.net\r\nTo: bob@example.com\r\nSubject: zeros\r\nMIME-Version: 1.0\r\n\
+         Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nHere.\r\n\
+         --b\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n\
+         Content-Disposition: attachment; filename=zeros.bin\r\n\r\n{lines}--b--\r\n"
+    )
+}
+
 #[test]
 fn a_person_finds_the_way_in_a_real_browser() {
     let modules = modules();
@@ -26,7 +40,15 @@ fn a_person_finds_the_way_in_a_real_browser() {
 
     let around = Loopback::start();
     let set = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-    let changes = [set("web.address", "\"127.0.0.1:0\""), set("limits.free_space", "\"0 B\"")];
+    let files = support::free_port();
+    let changes = [
+        set("web.address", "\"127.0.0.1:0\""),
+        set("web.downloads", &format!("\"127.0.0.1:{files}\"")),
+        set("web.public_url", &format!("\"http://127.0.0.1:{files}\"")),
+        set("attachments.part_over", "\"100 kB\""),
+        set("attachments.inbound", "\"unscanned\""),
+        set("limits.free_space", "\"0 B\""),
+    ];
     let gateway = Gateway::start(&around.settings(&changes));
     let of_line = |mark: &'static str| {
         gateway.log.wait(mark, |lines| {
@@ -41,6 +63,15 @@ fn a_person_finds_the_way_in_a_real_browser() {
     let reply = client.message("sender@example.net", "bob@example.com", content).expect("it is taken");
     assert!(reply.starts_with("250"), "{reply}");
     around.delivered(1);
+    let reply = client.message("sender@example.net", "bob@example.com", &with_file()).expect("it is taken");
+    assert!(reply.starts_with("250"), "{reply}");
+    around.delivered(2);
+    let text = around.stands.next_hop.messages().iter().map(|message| message.text()).collect::<String>();
+    let start = format!("http://127.0.0.1:{files}/");
+    let link = text.split_once(&start).unwrap_or_else(|| panic!("no link in {text}")).1;
+    let link =
+        format!("{start}{}", link.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default());
+
     client.command("MAIL FROM:<sender@example.net>").expect("a reply");
     let refusal = client.command("RCPT TO:<nobody@example.com>").expect("a reply");
     assert!(refusal.starts_with("550 5.1.1"), "{refusal}");
@@ -49,6 +80,8 @@ fn a_person_finds_the_way_in_a_real_browser() {
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser/tour.mjs"))
         .env("AT", at.trim_end_matches('/'))
         .env("ONCE", once)
+        .env("LINK", link)
+        .env("OCTETS", OCTETS.to_string())
         .env("MODULES", &modules)
         .env("PICTURES", modules.join("pictures"))
         .env("CHROMIUM", support::program("chromium"))

@@ -37,7 +37,8 @@ trusted_networks = ["127.0.0.1"]
 /// Starts it with these settings and waits until it is ready.
 pub async fn start(binary: &Path, folder: &Path, settings: &str) -> Outcome<Running> {
     let text = format!(
-        "hostname = \"gate.bench.example\"\ndata_dir = \"{}\"\n\n{settings}\n[limits]\nsessions_per_address = 10000\n",
+        "hostname = \"gate.bench.example\"\ndata_dir = \"{}\"\n\n{settings}\n[limits]\nsessions_per_address = 10000\n\n\
+         [web]\naddress = \"127.0.0.1:0\"\n",
         folder.join("vouchsafe").display()
     );
     let settings = folder.join("vouchsafe.toml");
@@ -77,6 +78,15 @@ impl Running {
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id().unwrap_or_default()
+    }
+    /// Where its administration page is, and the one-time password for it.
+    pub fn page(&self) -> Outcome<(SocketAddr, String)> {
+        let said = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let after =
+            |mark: &str| said.lines().find_map(|line| Some(line.split_once(mark)?.1.trim().to_owned()));
+        let page = after("administration page: http://").and_then(|at| at.trim_end_matches('/').parse().ok());
+        let once = after("one-time password for the page: ");
+        page.zip(once).ok_or_else(|| "the gateway serves no administration page".to_owned())
     }
     /// What it has warned of.
     pub fn warnings(&self) -> Vec<String> {

@@ -4,6 +4,7 @@
 
 mod gateway;
 mod memory;
+mod pages;
 mod postfix;
 mod questions;
 mod table;
@@ -123,6 +124,9 @@ async fn messages(compare: &Compare, folder: &Path) -> Outcome {
                 load::idle::per_session(&Idle { target, sessions: compare.idle, pid: gateway.pid() }).await?;
             table.row(Row::new(name, vec![octets / 1000.0]).at_most(at_most));
         }
+    }
+    if compare.pages > 0 {
+        pages::measure(compare, &gateway, &mut contenders[0], &mut table).await?;
     }
     let warnings = gateway.warnings();
     gateway.stop().await?;

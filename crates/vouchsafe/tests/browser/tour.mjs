@@ -1,11 +1,11 @@
 // A walk through the administration page in a real browser: what tests/browser.rs has set up, as a person does it.
 // Prints a line for each thing that is not as it should be, and "toured" at the end.
 //
-// AT: the page; ONCE: the one-time password; MODULES: where npm put its packages; PICTURES: where screenshots go.
+// AT: the page; ONCE: the one-time password; LINK: a download page with a file of OCTETS zeros; MODULES: where npm put its packages; PICTURES: where screenshots go.
 import { createRequire } from "node:module";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 
-const { AT, ONCE, MODULES, PICTURES, CHROMIUM } = process.env;
+const { AT, ONCE, LINK, OCTETS, MODULES, PICTURES, CHROMIUM } = process.env;
 const require = createRequire(`${MODULES}/node_modules/`);
 const { chromium } = require("playwright-core");
 const axe = require("axe-core").source;
@@ -21,13 +21,19 @@ const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-s
 const newContext = (more) => browser.newContext({ baseURL: AT, viewport: WIDTHS.wide, timezoneId: "Europe/Berlin", ...more });
 const context = await newContext();
 context.setDefaultTimeout(20_000);
-const page = await context.newPage();
-page.on("request", (request) => check(request.url().startsWith(AT) || request.url().startsWith("data:"), `${page.url()} fetches ${request.url()}`));
-page.on("console", (said) => { if (said.type() === "error" && !said.text().includes("status of 40")) fault(`${page.url()}: ${said.text()}`); });
-page.on("pageerror", (error) => fault(`${page.url()}: ${error}`));
+
+// A page that fetches nothing from elsewhere and finds no fault with itself.
+async function newPage(origin) {
+  const page = await context.newPage();
+  page.on("request", (request) => check(request.url().startsWith(origin) || request.url().startsWith("data:"), `${page.url()} fetches ${request.url()}`));
+  page.on("console", (said) => { if (said.type() === "error" && !said.text().includes("status of 40")) fault(`${page.url()}: ${said.text()}`); });
+  page.on("pageerror", (error) => fault(`${page.url()}: ${error}`));
+  return page;
+}
+const page = await newPage(AT);
 
 // Axe's rules on the page as it stands; it is run from outside the page's own policy.
-async function judge(what) {
+async function judge(what, page) {
   const session = await context.newCDPSession(page);
   const run = `${axe}; axe.run({ resultTypes: ["violations"] }).then((found) => JSON.stringify(found.violations))`;
   const { result } = await session.send("Runtime.evaluate", { expression: run, awaitPromise: true, returnByValue: true });
@@ -42,19 +48,19 @@ async function judge(what) {
 }
 
 // Both themes, both widths; nothing runs out of the window sideways.
-async function picture(name) {
+async function picture(name, shown = page) {
   for (const scheme of ["light", "dark"]) {
-    await page.emulateMedia({ colorScheme: scheme });
+    await shown.emulateMedia({ colorScheme: scheme });
     for (const [width, size] of Object.entries(WIDTHS)) {
-      await page.setViewportSize(size);
-      const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+      await shown.setViewportSize(size);
+      const over = await shown.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
       check(over <= 0, `${name}, ${width}: ${over} pixels too wide`);
-      await page.screenshot({ path: `${PICTURES}/${name}-${scheme}-${width}.png`, fullPage: true });
+      await shown.screenshot({ path: `${PICTURES}/${name}-${scheme}-${width}.png`, fullPage: true });
     }
-    await judge(`${name}, ${scheme}`);
+    await judge(`${name}, ${scheme}`, shown);
   }
-  await page.emulateMedia({ colorScheme: "light" });
-  await page.setViewportSize(WIDTHS.wide);
+  await shown.emulateMedia({ colorScheme: "light" });
+  await shown.setViewportSize(WIDTHS.wide);
 }
 
 const text = async () => (await page.locator("main").innerText()).replace(/\s+/g, " ");
@@ -146,6 +152,18 @@ const status = await (await fetch(`${AT}/api/v1/status`, { headers: { authorizat
 check(status.response === "status", `the token does not open the API: ${JSON.stringify(status)}`);
 await page.goto("/admins");
 check(!(await text()).includes(shown), "the token is shown again");
+
+// A file comes by its button, as it was sent.
+const files = await newPage(new URL(LINK).origin);
+await files.goto(LINK);
+await picture("download", files);
+const [download] = await Promise.all([
+  files.waitForEvent("download"),
+  files.getByRole("button", { name: "Download: zeros.bin" }).click(),
+]);
+check(download.suggestedFilename() === "zeros.bin", `the file is called ${download.suggestedFilename()}`);
+const got = readFileSync(await download.path());
+check(got.length === Number(OCTETS) && got.every((octet) => octet === 0), `the file has ${got.length} octets`);
 
 // Without JavaScript all is there to be read.
 const plain = await newContext({ javaScriptEnabled: false, storageState: await context.storageState() });

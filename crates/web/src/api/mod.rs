@@ -8,6 +8,8 @@ mod problem;
 mod shape;
 mod table;
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{RawPathParams, Request as HttpRequest, State};
@@ -16,12 +18,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, get, on};
 use futures_util::stream;
 use serde_json::{Map, Value};
-use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
 use vouchsafe_core::ports::Clock;
 use vouchsafe_gateway::admin::Caller;
 use vouchsafe_gateway::admin::tokens::Refusal;
 use vouchsafe_gateway::control::{Denied, Request, Response as Answer};
 
+use crate::sections::live::{WATCHERS, watch};
 use crate::session::From;
 use crate::{Web, guard};
 use document::document;
@@ -29,6 +32,8 @@ pub(crate) use problem::Problem;
 use shape::SHAPES;
 use table::{Endpoint, Method, PREFIX, TABLE};
 
+/// Longest life of a stream of live lines.
+const LONGEST: Duration = Duration::from_secs(3600);
 /// Seconds after which a refused test may be tried again.
 const TEST_AGAIN: u64 = 60;
 
@@ -119,7 +124,7 @@ async fn call(
         Denied::TooMany => Problem::wait(denied.to_string(), TEST_AGAIN),
     })?;
     if let Request::Trace { text } = request {
-        return Ok(follow(web, text));
+        return follow(web, &text);
     }
     match web.control.run_admitted(&caller, request).await {
         Answer::Refused { why } => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why)),
@@ -189,27 +194,20 @@ fn read(
     serde_json::from_value(Value::Object(given)).map_err(|fault| bad(fault.to_string()))
 }
 
-/// Live lines, one JSON object a line, until the caller hangs up or the gateway stops.
-fn follow(web: &Web, text: String) -> Response {
-    let feed = web.control.trace();
-    let stop = web.control.gateway().tasks.stop_signal();
-    let lines = stream::unfold((feed, stop, text), |(mut feed, mut stop, text)| async move {
-        loop {
-            let line = tokio::select! {
-                line = feed.recv() => line,
-                _ = stop.wait_for(|stopped| *stopped) => return None,
-            };
-            let line = match line {
-                Ok(line) if line.contains(&text) => Answer::Line(line),
-                Ok(_) | Err(RecvError::Lagged(_)) => continue,
-                Err(RecvError::Closed) => return None,
-            };
-            let octets = serde_json::to_vec(&line).map(|mut octets| {
-                octets.push(b'\n');
-                octets
-            });
-            return Some((octets, (feed, stop, text)));
-        }
+/// Live lines, one JSON object a line, until the caller hangs up, [`LONGEST`] is over or the gateway stops.
+fn follow(web: &Web, text: &str) -> Result<Response, Problem> {
+    let Some(watching) = watch(web, text) else {
+        let why = format!("{WATCHERS} others watch already; try again later");
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why));
+    };
+    let end = Instant::now() + LONGEST;
+    let lines = stream::unfold(watching, move |mut watching| async move {
+        let line = Answer::Line(watching.next(end).await?);
+        let octets = serde_json::to_vec(&line).map(|mut octets| {
+            octets.push(b'\n');
+            octets
+        });
+        Some((octets, watching))
     });
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
 }

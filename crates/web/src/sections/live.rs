@@ -14,12 +14,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::stream;
 use serde_json::json;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, timeout_at};
 use vouchsafe_gateway::control::{Request, Response as Answer};
 use vouchsafe_gateway::running::RunningSession;
-use vouchsafe_gateway::trace::Line;
+use vouchsafe_gateway::trace::{Line, Pace, Watch};
 
 use crate::Web;
 use crate::page::{Page, refused, sentence, show};
@@ -72,8 +71,8 @@ async fn live(
 ) -> Response {
     let (text, page) = (text(&query), Page::of("live", "Live", viewer.clone()));
     let dialogues = match query.contains_key("collect") {
-        true => match watch(&web) {
-            Some(watching) => Some(collect(watching, &text).await),
+        true => match watch(&web, &text) {
+            Some(watching) => Some(collect(watching).await),
             None => return busy(page),
         },
         false => None,
@@ -95,17 +94,18 @@ async fn now(
     }
 }
 
-/// Somebody who watches.
-struct Watching {
-    lines: broadcast::Receiver<Line>,
+/// Somebody who watches, by the page or by the API.
+pub(crate) struct Watching {
+    lines: Watch,
     stop: watch::Receiver<bool>,
     _place: OwnedSemaphorePermit,
 }
 
-fn watch(web: &Web) -> Option<Watching> {
+/// A place among the watchers; `None`: all are taken.
+pub(crate) fn watch(web: &Web, text: &str) -> Option<Watching> {
     let place = Arc::clone(&web.watchers).try_acquire_owned().ok()?;
     let stop = web.control.gateway().tasks.stop_signal();
-    Some(Watching { lines: web.control.trace(), stop, _place: place })
+    Some(Watching { lines: web.control.trace(text, Pace::Readable), stop, _place: place })
 }
 
 fn busy(page: Page) -> Response {
@@ -117,31 +117,20 @@ fn busy(page: Page) -> Response {
 }
 
 impl Watching {
-    /// The next line that fits; `None` at `end` or when the gateway stops.
-    async fn next(&mut self, text: &str, end: Instant) -> Option<Line> {
-        loop {
-            let line = tokio::select! {
-                line = timeout_at(end, self.lines.recv()) => line.ok()?,
-                _ = self.stop.wait_for(|stopped| *stopped) => return None,
-            };
-            match line {
-                Ok(line) if fits(&line, text) => return Some(line),
-                Ok(_) | Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return None,
-            }
+    /// The next line; `None` at `end` or when the gateway stops.
+    pub(crate) async fn next(&mut self, end: Instant) -> Option<Line> {
+        tokio::select! {
+            line = timeout_at(end, self.lines.next()) => line.ok()?,
+            _ = self.stop.wait_for(|stopped| *stopped) => None,
         }
     }
 }
 
-fn fits(line: &Line, text: &str) -> bool {
-    text.is_empty() || [&line.session, &line.peer, &line.text].iter().any(|part| part.contains(text))
-}
-
-async fn collect(mut watching: Watching, text: &str) -> Vec<(String, String, Vec<String>)> {
+async fn collect(mut watching: Watching) -> Vec<(String, String, Vec<String>)> {
     let end = Instant::now() + COLLECT.0;
     let mut dialogues: Vec<(String, String, Vec<String>)> = Vec::new();
     for _ in 0..COLLECT.1 {
-        let Some(line) = watching.next(text, end).await else { break };
+        let Some(line) = watching.next(end).await else { break };
         let shown = format!("{} {}", line.mark, line.text);
         match dialogues.iter_mut().find(|(session, peer, _)| *session == line.session && *peer == line.peer) {
             Some((.., lines)) => lines.push(shown),
@@ -161,28 +150,25 @@ async fn feed(
     if viewer.role < (Request::Trace { text: text.clone() }).needs() {
         return StatusCode::FORBIDDEN.into_response();
     }
-    let Some(watching) = watch(&web) else { return busy(Page::of("live", "Live", viewer)) };
+    let Some(watching) = watch(&web, &text) else { return busy(Page::of("live", "Live", viewer)) };
     let end = Instant::now() + LONGEST;
     let begin =
         stream::once(async { Ok::<_, std::convert::Infallible>(Bytes::from_static(b"retry: 3000\n\n")) });
-    let lines = stream::unfold(watching, move |mut watching| {
-        let text = text.clone();
-        async move {
-            let sign = (Instant::now() + SIGN).min(end);
-            let event = match watching.next(&text, sign).await {
-                Some(line) => {
-                    let Line { at, session, peer, mark, text } = line;
-                    let at = at.rfc3339();
-                    format!(
-                        "data: {}\n\n",
-                        json!({ "at": at, "session": session, "peer": peer, "mark": mark, "text": text })
-                    )
-                }
-                None if Instant::now() >= end || *watching.stop.borrow() => return None,
-                None => ":\n\n".to_owned(),
-            };
-            Some((Ok(Bytes::from(event)), watching))
-        }
+    let lines = stream::unfold(watching, move |mut watching| async move {
+        let sign = (Instant::now() + SIGN).min(end);
+        let event = match watching.next(sign).await {
+            Some(line) => {
+                let Line { at, session, peer, mark, text } = line;
+                let at = at.rfc3339();
+                format!(
+                    "data: {}\n\n",
+                    json!({ "at": at, "session": session, "peer": peer, "mark": mark, "text": text })
+                )
+            }
+            None if Instant::now() >= end || *watching.stop.borrow() => return None,
+            None => ":\n\n".to_owned(),
+        };
+        Some((Ok(Bytes::from(event)), watching))
     });
     let kind = [(header::CONTENT_TYPE, "text/event-stream")];
     (kind, Body::from_stream(stream::StreamExt::chain(begin, lines))).into_response()

@@ -2,7 +2,7 @@
 
 mod admins;
 mod delegates;
-mod live;
+pub(crate) mod live;
 mod messages;
 mod overview;
 mod queue;
