@@ -27,6 +27,8 @@ pub enum Command {
     Idle(Idle),
     /// Sends one large message: seconds.
     Large(Large),
+    /// Fetches a file by HTTP/1.1 from any server: octets a second.
+    Download(Download),
     /// Takes messages and throws them away; prints its counters at the end (SIGINT).
     Sink(Play),
     /// Knows userN@bench.example with the password pw-userN; prints its counters at the end (SIGINT).
@@ -152,6 +154,23 @@ pub struct Large {
     /// Recipient.
     #[arg(long, default_value = "user1@bench.example")]
     pub to: String,
+}
+
+/// `download`.
+#[derive(Args, Clone)]
+pub struct Download {
+    /// Where from; with --tls, TLS from the first octet.
+    #[command(flatten)]
+    pub target: Target,
+    /// What: of a download page the address that its button leads to, /TOKEN/0?grant=...
+    #[arg(long)]
+    pub path: String,
+    /// Downloads at once.
+    #[arg(long, default_value_t = 1)]
+    pub sessions: u64,
+    /// Downloads in all.
+    #[arg(long, default_value_t = 3)]
+    pub count: u64,
 }
 
 /// `sink` and `delegate`.

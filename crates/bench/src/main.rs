@@ -37,6 +37,7 @@ fn main() -> ExitCode {
             Command::Auth(load) => load::logins::run(&load).await.map(|figures| figures.print()),
             Command::Idle(load) => load::idle::run(&load).await.map(|figures| figures.print()),
             Command::Large(load) => load::large::run(&load).await.map(|figures| figures.print()),
+            Command::Download(load) => load::download::run(&load).await.map(|figures| figures.print()),
             Command::Sink(play) => play::sink(&play).await,
             Command::Delegate(play) => play::delegate(&play).await,
             Command::Compare(compare) => compare::run(&compare).await,

@@ -1,5 +1,6 @@
 //! The loads. Each runs its sessions as tasks of one thread and ends by count or by time, whichever comes first.
 
+pub mod download;
 pub mod idle;
 pub mod large;
 pub mod logins;

@@ -82,6 +82,7 @@ pub(crate) async fn make(
         envelope.recipients().iter().filter(|(_, permit)| forms.iter().any(|(key, _)| key == permit.route()));
     let blind =
         if linked.count() > links::OWN_TOKENS { blind(&mut outcome, envelope).await? } else { Vec::new() };
+    let subject = subject(&mut outcome).await?;
     let parts = outcome.moved.iter().zip(&files).zip(0..).map(|((moved, file), position)| Detached {
         blob: moved.blob.clone(),
         file_name: file.name.clone(),
@@ -89,7 +90,7 @@ pub(crate) async fn make(
         position,
     });
     let detached = Detachment {
-        subject: String::new(),
+        subject,
         check: if settings.clamd.is_some() { Check::Waiting } else { Check::Clear },
         parts: parts.collect(),
         forms,
@@ -105,12 +106,56 @@ pub(crate) async fn make(
     Ok(Made { body: outcome.spool.finish(true).await?, detached, largest })
 }
 
-/// Recipients that the header does not name, by their places. The header is at most as large as `intake` lets in.
-async fn blind(outcome: &mut Outcome, envelope: &Envelope) -> Result<Vec<u32>, StoreFault> {
+/// Characters of a subject that are kept for show.
+const SUBJECT: usize = 200;
+
+/// The Subject, as people read it: for the page that a link leads to.
+async fn subject(outcome: &mut Outcome) -> Result<String, StoreFault> {
+    Ok(shown_subject(&header(outcome).await?))
+}
+
+fn shown_subject(header: &str) -> String {
+    let mut value = String::new();
+    let mut lines = header.split('\n').map(|line| line.trim_end_matches('\r'));
+    let named = |line: &&str| line.get(..8).is_some_and(|name| name.eq_ignore_ascii_case("subject:"));
+    if let Some(first) = lines.by_ref().take_while(|line| !line.is_empty()).find(named) {
+        value.push_str(&first[8..]);
+        // RFC 5322 §2.2.3: a line that begins with a blank goes on.
+        lines.take_while(|line| line.starts_with([' ', '\t'])).for_each(|line| value.push_str(line));
+    }
+    let decoded = vouchsafe_mime::words::decode(&value);
+    let words: Vec<&str> = decoded.split_whitespace().collect();
+    words.join(" ").chars().filter(|c| !c.is_control()).take(SUBJECT).collect()
+}
+
+/// The message's header; at most as large as `intake` lets in.
+async fn header(outcome: &mut Outcome) -> Result<String, StoreFault> {
     let end = outcome.places.first().map_or(0, |place| place.part.body_at);
-    let header = outcome.stretch(0..end).await?;
-    let header = String::from_utf8_lossy(&header).to_lowercase();
+    Ok(String::from_utf8_lossy(&outcome.stretch(0..end).await?).into_owned())
+}
+
+/// Recipients that the header does not name, by their places.
+async fn blind(outcome: &mut Outcome, envelope: &Envelope) -> Result<Vec<u32>, StoreFault> {
+    let header = header(outcome).await?.to_lowercase();
     let is_named = |address: &str| header.contains(&address.to_lowercase());
     let all = (0u32..).zip(envelope.recipients());
     Ok(all.filter(|(_, (to, _))| !is_named(to.mailbox.as_str())).map(|(index, _)| index).collect())
+}
+
+#[cfg(test)]
+mod subjects {
+    use super::shown_subject;
+
+    #[test]
+    fn a_subject_is_unfolded_decoded_and_cut() {
+        let shown = |text: &str| shown_subject(text);
+        assert_eq!(
+            shown("From: a\r\nSUBJECT: =?utf-8?Q?Pl=C3=A4ne?=\r\n  for\t us \r\nTo: b\r\n"),
+            "Pläne for us"
+        );
+        assert_eq!(shown("From: a\r\n\r\nSubject: of the body\r\n"), "");
+        assert_eq!(shown("Subject:\r\n\r\n"), "");
+        assert_eq!(shown(&format!("Subject: {}\r\n", "x".repeat(900))).len(), 200);
+        assert_eq!(shown("Subject: a\u{7}b"), "ab");
+    }
 }

@@ -10,14 +10,15 @@ use vouchsafe_core::Timestamp;
 use vouchsafe_core::attachments::{BlobReader, BlobRef, BlobStore, Share, SharedFile};
 use vouchsafe_core::ports::StoreFault;
 use vouchsafe_core::zip::Archive;
+use vouchsafe_mime::name;
 
 use super::{Place, Which};
 
 /// What is told of a download before its first octet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// Name to save it under.
-    pub name: String,
+    /// The value of Content-Disposition: to be saved, under which name (RFC 6266).
+    pub disposition: String,
     /// Type, as the message said.
     pub media_type: String,
     /// Octets.
@@ -52,7 +53,7 @@ impl Opened {
         let (content, facts) = match (which, files) {
             (Which::File(_), [file, ..]) => {
                 let facts = Facts {
-                    name: file.file_name.clone(),
+                    disposition: name::content_disposition(&file.file_name),
                     media_type: file.media_type.clone(),
                     size: file.size,
                     sha256: Some(file.sha256.clone()),
@@ -64,7 +65,7 @@ impl Opened {
                 let names = files.iter().map(|file| (file.file_name.as_str(), file.size));
                 let archive = Archive::new(names, share.created);
                 let facts = Facts {
-                    name: archive_name(share),
+                    disposition: name::content_disposition(&archive_name(share)),
                     media_type: "application/zip".to_owned(),
                     size: archive.size(),
                     sha256: None,
@@ -103,8 +104,8 @@ fn archive_name(share: &Share) -> String {
     let subject: String = share.subject.chars().take(80).collect();
     let day = share.created.rfc3339();
     let day = day.split('T').next().unwrap_or_default();
-    let name = if subject.is_empty() { format!("files {day}") } else { subject };
-    vouchsafe_mime::name::safe(Some(&format!("{name}.zip")), "application/zip")
+    let stem = if subject.is_empty() { format!("files {day}") } else { subject };
+    name::safe(Some(&format!("{stem}.zip")), "application/zip")
 }
 
 /// A download under way.

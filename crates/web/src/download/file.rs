@@ -7,7 +7,6 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use vouchsafe_gateway::downloads::{Downloads, Facts, Opened, Refusal};
-use vouchsafe_mime::name;
 
 use super::range::{self, Answer};
 
@@ -56,7 +55,7 @@ pub(super) async fn send(
             let accepts = if facts.sha256.is_some() { "bytes" } else { "none" };
             set(fields, header::ACCEPT_RANGES, accepts);
             set(fields, header::CONTENT_TYPE, &media_type(facts));
-            set(fields, header::CONTENT_DISPOSITION, &name::content_disposition(&facts.name));
+            set(fields, header::CONTENT_DISPOSITION, &facts.disposition);
             set(fields, header::CONTENT_LENGTH, &(range.end - range.start).to_string());
             if status == StatusCode::PARTIAL_CONTENT {
                 let part = format!("bytes {}-{}/{}", range.start, range.end - 1, facts.size);
@@ -126,7 +125,7 @@ mod tests {
             ("", "application/octet-stream"),
         ] {
             let facts = Facts {
-                name: String::new(),
+                disposition: String::new(),
                 media_type: kind.to_owned(),
                 size: 0,
                 sha256: None,

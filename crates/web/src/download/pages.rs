@@ -42,6 +42,8 @@ struct Row {
     given: bool,
     /// What else is to be said of it.
     note: String,
+    /// That is no warning.
+    mild: bool,
     downloads: u64,
 }
 
@@ -94,7 +96,8 @@ struct SenderPage {
     notice: &'static str,
     fault: &'static str,
     state: String,
-    until: String,
+    /// The button that extends, where that makes a difference.
+    until: Option<String>,
     files: Vec<Row>,
     recipients: Vec<(String, u64, String)>,
     open: bool,
@@ -136,6 +139,7 @@ impl Pages {
                 size: language.size(file.size),
                 sha256: file.sha256.clone(),
                 given: release.is_given() && left != Some(0),
+                mild: release == Release::Given && left != Some(0),
                 note,
                 downloads: file.downloads,
             }
@@ -230,6 +234,7 @@ impl Pages {
             sha256: file.sha256.clone(),
             given: false,
             note: String::new(),
+            mild: true,
             downloads: file.downloads,
         };
         let last = |link: &vouchsafe_core::attachments::LinkRow| match link.last_download {
@@ -239,7 +244,7 @@ impl Pages {
         let recipients =
             share.links.iter().map(|link| (link.recipients.join(", "), link.downloads, last(link)));
         let open = share.revoked.is_none() && door.now() < share.expires;
-        let day = language.day(share.expires);
+        let (day, extended) = (language.day(share.expires), language.day(door.extension(share)));
         let state = match (share.revoked, open) {
             (Some(_), _) => words.is_revoked.to_owned(),
             (None, true) => fill(words.is_open, &day),
@@ -255,7 +260,7 @@ impl Pages {
             notice: if query == "done" { words.done } else { "" },
             fault: if query == "bad" { words.bad_password } else { "" },
             state,
-            until: fill(words.extend, &language.day(door.extension(share))),
+            until: (!open || extended != day).then(|| fill(words.extend, &extended)),
             files: share.files.iter().map(row).collect(),
             recipients: recipients.collect(),
             open,

@@ -101,7 +101,7 @@ async fn a_cap_ends_what_a_button_gives_and_nothing_that_was_given() {
     let given = Given { files: &files, cap: Some(1), to: &["b@one.test", "c@one.test"], ..Given::default() };
     let shared = world.share(given).await;
     let link = shared.link(0);
-    assert!(world.get(&link).await.text().contains("1 downloads left"));
+    assert!(world.get(&link).await.text().contains("Downloads left: 1"));
     let at = world.grant(&format!("{link}/0")).await;
     for path in [format!("{link}/0"), format!("{link}/all")] {
         let refused = world.post(&path, "").await;
