@@ -112,7 +112,7 @@ impl Supervisor {
 
     /// A session on a connection that is already there: what the listeners do for each of theirs.
     pub async fn session(&self, listener: &str, stream: BoxStream, peer: Option<SocketAddr>) {
-        self.port(listener.to_owned()).session(stream, peer).await;
+        self.port(listener.to_owned()).session(stream, peer, None).await;
     }
 
     /// Puts checked settings in force. A certificate that cannot be loaded keeps the old one and says so.
@@ -243,8 +243,9 @@ impl Port {
                 Ok((stream, peer)) => {
                     let _ = stream.set_nodelay(true);
                     let serving = Arc::clone(&port);
+                    let at = stream.local_addr().ok();
                     port.gateway.tasks.spawn("session", async move {
-                        serving.session(Box::new(stream), Some(peer)).await;
+                        serving.session(Box::new(stream), Some(peer), at).await;
                     });
                 }
                 Err(fault) => {
@@ -255,7 +256,9 @@ impl Port {
         }
     }
 
-    async fn session(&self, stream: BoxStream, peer: Option<SocketAddr>) {
+    /// `at`: where the connection arrived.
+    async fn session(&self, stream: BoxStream, peer: Option<SocketAddr>, at: Option<SocketAddr>) {
+        let ends = peer.zip(at);
         let Some(made) = self.made() else { return };
         let (mut place, full) = self.sessions.enter(&made.settings.limits);
         let named = |peer: Option<SocketAddr>| {
@@ -279,6 +282,7 @@ impl Port {
             (made.listener.tls != ListenerTls::Off).then(|| TlsAcceptor::clone(&self.acceptor.load()));
         let config = made.config(address, xclient);
         let mut session = Session::new(Arc::clone(&self.gateway), Arc::clone(&made.listener), peer, refuse);
+        session.between(ends);
         let id = session.id.clone();
         let _running = self.gateway.running.begin(RunningSession {
             session: id.clone(),

@@ -39,9 +39,9 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// True if a connection from `peer` is one that we have opened.
-    pub fn is_ours(&self, peer: SocketAddr) -> bool {
-        self.dial.is_ours(peer)
+    /// True if the connection that `peer` opened, and that arrived at `at`, is one that we have opened.
+    pub fn is_ours(&self, peer: SocketAddr, at: SocketAddr) -> bool {
+        self.dial.is_ours(peer, at)
     }
 
     /// A connector over `dial`; the TLS configurations are built when first needed.

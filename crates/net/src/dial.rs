@@ -60,8 +60,8 @@ impl Dial for TcpDialer {
         })
     }
 
-    fn is_ours(&self, peer: SocketAddr) -> bool {
-        self.own.has(peer)
+    fn is_ours(&self, peer: SocketAddr, at: SocketAddr) -> bool {
+        self.own.has(peer, at)
     }
 }
 

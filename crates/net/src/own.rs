@@ -1,4 +1,4 @@
-//! Connections that we have opened ourselves, by their local address: a listener that accepts one of them is talking to
+//! Connections that we have opened ourselves, by both their ends: a listener that accepts one of them is talking to
 //! us, so a delegate or next hop of the settings leads back here (the loop guard).
 //!
 //! Exact, and harmless to others: nothing is said on the wire, unlike a token in EHLO, which servers that look names up
@@ -16,25 +16,29 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// The local addresses of our own connections that are open now.
+/// A connection's ends: who opened it from where, and to where. One alone is not enough: a system gives the same local
+/// port to connections that lead to different places.
+type Ends = (SocketAddr, SocketAddr);
+
+/// Our own connections that are open now.
 #[derive(Clone, Default)]
-pub(crate) struct Own(Arc<Mutex<HashSet<SocketAddr>>>);
+pub(crate) struct Own(Arc<Mutex<HashSet<Ends>>>);
 
 impl Own {
-    fn open(&self) -> MutexGuard<'_, HashSet<SocketAddr>> {
+    fn open(&self) -> MutexGuard<'_, HashSet<Ends>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// True if a connection from `peer` is one of ours.
-    pub fn has(&self, peer: SocketAddr) -> bool {
-        self.open().contains(&canonical(peer))
+    /// True if the connection that `peer` opened, and that arrived at `at`, is one of ours.
+    pub fn has(&self, peer: SocketAddr, at: SocketAddr) -> bool {
+        self.open().contains(&(canonical(peer), canonical(at)))
     }
 
     /// Counts a connection as ours until it is dropped.
     pub fn of(&self, stream: TcpStream) -> io::Result<OwnStream> {
-        let local = canonical(stream.local_addr()?);
-        self.open().insert(local);
-        Ok(OwnStream { stream, local, own: self.clone() })
+        let ends = (canonical(stream.local_addr()?), canonical(stream.peer_addr()?));
+        self.open().insert(ends);
+        Ok(OwnStream { stream, ends, own: self.clone() })
     }
 }
 
@@ -45,13 +49,13 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 /// A connection that we have opened.
 pub(crate) struct OwnStream {
     stream: TcpStream,
-    local: SocketAddr,
+    ends: Ends,
     own: Own,
 }
 
 impl Drop for OwnStream {
     fn drop(&mut self) {
-        self.own.open().remove(&self.local);
+        self.own.open().remove(&self.ends);
     }
 }
 

@@ -1,4 +1,4 @@
-//! A connection of our own is known by its address for as long as it is open.
+//! A connection of our own is known by its ends for as long as it is open.
 
 use vouchsafe_net::dial::TcpDialer;
 use vouchsafe_net::stream::Dial;
@@ -12,8 +12,10 @@ async fn a_connection_of_ours_is_known_while_it_is_open() {
     let (_kept, peer) = listener.accept().await.unwrap();
     let _strangers = tokio::net::TcpStream::connect(at).await.unwrap();
     let (_kept, stranger) = listener.accept().await.unwrap();
-    assert!(dialer.is_ours(peer) && !dialer.is_ours(stranger));
-    assert!(!TcpDialer::new().is_ours(peer), "another process's");
+    assert!(dialer.is_ours(peer, at) && !dialer.is_ours(stranger, at));
+    assert!(!TcpDialer::new().is_ours(peer, at), "another process's");
+    let elsewhere = "127.0.0.1:1".parse().unwrap();
+    assert!(!dialer.is_ours(peer, elsewhere), "the same port of another's connection");
     drop(ours);
-    assert!(!dialer.is_ours(peer));
+    assert!(!dialer.is_ours(peer, at));
 }

@@ -11,7 +11,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("store", &["core", "smtp", "mime"]),
     ("net", &["core", "smtp"]),
     ("gateway", &["net", "config", "core", "smtp", "mime"]),
-    ("web", &["gateway", "config", "core"]),
+    ("web", &["gateway", "config", "core", "mime"]),
     ("fakes", &["net", "core", "smtp"]),
     ("testkit", &["fakes", "gateway", "store", "net", "config", "core", "smtp", "mime"]),
     ("bench", &["fakes", "net", "core", "smtp"]),

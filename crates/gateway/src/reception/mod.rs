@@ -44,6 +44,8 @@ pub struct Session {
     /// Ties log lines, trace and history together.
     pub id: String,
     peer: Option<SocketAddr>,
+    /// Both ends of the connection itself, whoever a front end says the client is; none of a pipe.
+    ends: Option<(SocketAddr, SocketAddr)>,
     refuse: Option<Reply>,
     /// Where the peer is a named front end.
     rename: Option<Rename>,
@@ -115,6 +117,7 @@ impl Session {
             listener,
             id,
             peer,
+            ends: None,
             refuse,
             rename: None,
             hello: (String::new(), false),
@@ -124,6 +127,11 @@ impl Session {
             tried: false,
             transaction: None,
         }
+    }
+
+    /// Tells the ends of the connection: who opened it, and where it arrived.
+    pub fn between(&mut self, ends: Option<(SocketAddr, SocketAddr)>) {
+        self.ends = ends;
     }
 
     /// The peer may say for which client it speaks.
@@ -189,7 +197,7 @@ impl Session {
     /// our own side knows that it is connected.
     fn loops(&self, question: &Question) -> bool {
         let early = matches!(question, Question::Connect | Question::Mail(_) | Question::SaslStart { .. });
-        early && self.peer.is_some_and(|peer| self.gateway.connector.is_ours(peer))
+        early && self.ends.is_some_and(|(peer, at)| self.gateway.connector.is_ours(peer, at))
     }
 
     /// MAIL: opens the transaction with the settings of now; a full disk is told before the body comes.
