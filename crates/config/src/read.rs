@@ -580,6 +580,12 @@ fn attachments(top: &Section<'_>, public_url: Option<String>, lookup: &dyn Looku
         clamd_size: s.size("clamd_size"),
         unscanned: s.chosen("unscanned", &keeping::UNSCANNED),
         keeping: keeping::keeping(&s, lookup),
+        expire_internal: Some(s.time("expire_internal")).filter(|time| !time.is_zero()),
+        expire_inbound: Some(s.time("expire_inbound")).filter(|time| !time.is_zero()),
+        reminder: s.time("reminder"),
+        receipts: s.flag("receipts"),
+        user_quota: s.size_or_none("user_quota"),
+        domain_quota: s.size_or_none("domain_quota"),
         public_url,
     };
     s.finish();

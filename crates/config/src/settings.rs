@@ -517,6 +517,18 @@ pub struct Attachments {
     pub unscanned: Unscanned,
     /// Where files are kept, and how.
     pub keeping: Keeping,
+    /// In place of `expire`, among our users.
+    pub expire_internal: Option<Duration>,
+    /// In place of `expire`, from strangers.
+    pub expire_inbound: Option<Duration>,
+    /// So long before the end senders are reminded of what was not fetched; zero: never.
+    pub reminder: Duration,
+    /// Senders are told of the first download.
+    pub receipts: bool,
+    /// Octets that are charged to a user at most.
+    pub user_quota: Option<u64>,
+    /// Octets that are charged to a domain at most.
+    pub domain_quota: Option<u64>,
     /// Where links lead, without a slash at its end; `None`: nothing is detached.
     pub public_url: Option<String>,
 }

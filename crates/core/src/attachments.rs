@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -128,7 +129,7 @@ pub struct Detached {
 }
 
 /// What whoever follows a link must prove.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Access {
     /// Nothing but the link.
@@ -139,7 +140,7 @@ pub enum Access {
 }
 
 /// What a scanner says of a blob.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Check {
     /// Nothing against it, or nobody is asked.
@@ -233,7 +234,7 @@ pub fn charged(envelope: &Envelope) -> (String, String) {
 }
 
 /// A file of a share.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SharedFile {
     /// Its place.
     pub position: u32,
@@ -256,7 +257,7 @@ pub struct SharedFile {
 }
 
 /// A link of a share.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LinkRow {
     /// The first digits of the token's digest: a name for it that opens nothing.
     pub id: String,
@@ -271,7 +272,7 @@ pub struct LinkRow {
 }
 
 /// One message's detached files.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Share {
     /// The message.
     pub message: MessageId,
@@ -323,10 +324,34 @@ impl Share {
     pub fn downloads(&self) -> u64 {
         self.files.iter().map(|file| file.downloads).sum()
     }
+
+    /// Recipients whose link has fetched nothing.
+    pub fn unfetched(&self) -> impl Iterator<Item = &str> {
+        let links = self.links.iter().filter(|link| link.downloads == 0 && link.revoked.is_none());
+        links.flat_map(|link| link.recipients.iter().map(String::as_str))
+    }
+
+    /// What the sender has not been told yet. Links that expire `before` then, unfetched, are worth a reminder. Never
+    /// anything for a sender that did not prove who he is: whoever misuses an address gets no mail sent to it.
+    pub fn untold(&self, before: Timestamp) -> Option<Telling> {
+        if !self.known_sender || self.sender.is_empty() || self.revoked.is_some() {
+            return None;
+        }
+        let fetched = self.links.iter().any(|link| link.downloads > 0);
+        match self {
+            Share { asked: true, .. } => Some(Telling::MoreTime),
+            Share { receipted: false, .. } if fetched => Some(Telling::Receipt),
+            Share { reminded: false, .. } if self.expires < before && self.unfetched().next().is_some() => {
+                Some(Telling::Reminder)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What is asked of the shares.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct ShareFilter {
     /// Only this message's.
     pub message: Option<MessageId>,
@@ -340,6 +365,8 @@ pub struct ShareFilter {
     pub expires_before: Option<Timestamp>,
     /// Only those on hold (true) or not (false).
     pub hold: Option<bool>,
+    /// Only those whose sender has something to be told: see [`Share::untold`], with this time.
+    pub untold: Option<Timestamp>,
     /// At most this many, oldest first; 0 means 1,000.
     pub limit: usize,
 }
@@ -466,7 +493,7 @@ pub enum Telling {
 }
 
 /// A line of the audit log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditRow {
     /// Its number; no number is missing.
     pub number: i64,

@@ -1,4 +1,4 @@
-//! Mail that we write ourselves to one recipient: from nobody, answered by nothing, reported by nobody. ASCII alone, so
+//! Mail that we write ourselves to one recipient: from nobody, answered by nothing, reported by nobody. ASCII on the wire, so
 //! that it passes every next hop.
 
 use bytes::Bytes;
@@ -7,6 +7,7 @@ use vouchsafe_smtp::{BodyKind, MailFrom, Mailbox, Notify, RcptTo, ReversePath};
 use crate::envelope::{Envelope, MessageId, Origin};
 use crate::policy::permit_notice;
 use crate::ports::{Accepted, Body};
+use crate::recipe::base64_lines;
 use crate::time::Timestamp;
 
 /// What it is made of.
@@ -24,9 +25,10 @@ pub struct Automatic<'a> {
     pub accepted_domain: Option<&'a str>,
     /// The name beside our address.
     pub from: &'a str,
-    /// Subject; what is not ASCII is told as `?`, here and in the text.
+    /// Subject; what is not ASCII is told as `?`.
     pub subject: &'a str,
-    /// The text, its lines ended by CRLF but for the last.
+    /// The text, its lines ended by CRLF but for the last; what is not ASCII makes it UTF-8 in base64, which every next
+    /// hop takes.
     pub text: &'a str,
 }
 
@@ -40,10 +42,13 @@ impl Automatic<'_> {
         let head = format!(
             "From: {from} <MAILER-DAEMON@{hostname}>\r\nTo: <{to}>\r\nSubject: {}\r\nDate: {}\r\n\
              Message-ID: <{id}@{hostname}>\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n\
-             Content-Type: text/plain; charset=us-ascii\r\n",
+             Content-Type: text/plain; charset={}\r\n",
             ascii(self.subject),
             now.rfc5322(),
+            if self.text.is_ascii() { "us-ascii" } else { "utf-8\r\nContent-Transfer-Encoding: base64" },
         );
+        let text = format!("{}\r\n", self.text);
+        let text = if text.is_ascii() { text } else { base64_lines(text.as_bytes()) };
         let sender = MailFrom {
             reverse_path: ReversePath::Null,
             size: None,
@@ -70,7 +75,7 @@ impl Automatic<'_> {
         Accepted {
             envelope,
             head: Bytes::from(head),
-            body: Body::Memory(Bytes::from(format!("\r\n{}\r\n", ascii(self.text)))),
+            body: Body::Memory(Bytes::from(format!("\r\n{text}"))),
             due: *now,
             claim: false,
             detached: None,

@@ -31,6 +31,7 @@ pub mod retry;
 pub mod rewrite;
 pub mod scan;
 pub mod send_as;
+pub mod share_mail;
 pub mod stub;
 pub mod time;
 pub mod trace;

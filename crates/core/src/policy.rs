@@ -142,7 +142,7 @@ pub fn decide(client: &Client, recipient: &Mailbox, block: Block<'_>) -> Decisio
 /// The permit of a notice to the reverse path of a message that we took, or of a code to one of its recipients. Asks no
 /// source of truth: the address gave us the message or was let in with it, and a refusal shows at the next hop.
 /// `accepted` is the accepted domain that its domain matched, if any. The only uses are in [`crate::dsn`] and
-/// [`crate::code`].
+/// [`crate::automatic`].
 pub(crate) fn permit_notice(accepted: Option<&str>) -> RelayPermit {
     let route = accepted.map_or(RouteKey::Relay, |name| RouteKey::Domain(name.to_owned()));
     RelayPermit { reason: PermitReason::Notice, route }

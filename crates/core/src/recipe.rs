@@ -225,7 +225,7 @@ fn fill(coding: &SlotCoding, link: &str) -> Bytes {
 }
 
 /// Base64 in lines of 76 characters, each ending in CRLF.
-fn base64_lines(octets: &[u8]) -> String {
+pub(crate) fn base64_lines(octets: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut lines = String::new();
     for line in octets.chunks(LINE / 4 * 3) {

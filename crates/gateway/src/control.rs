@@ -7,6 +7,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vouchsafe_core::Timestamp;
+use vouchsafe_core::attachments::{AuditRow, Share, ShareFilter};
 use vouchsafe_core::envelope::MessageId;
 use vouchsafe_core::figures::{Figure, Span};
 use vouchsafe_core::guard;
@@ -27,6 +28,7 @@ use crate::delegate::{Delegate, Health, Tested, lock};
 use crate::gateway::Gateway;
 use crate::meter;
 use crate::running::RunningSession;
+use crate::shares::{self, ShareAct};
 use crate::stored::{Draft, SettingRow, Version, Wish};
 use crate::trace::{Line, Pace, Watch};
 
@@ -149,6 +151,15 @@ pub enum Request {
         text: String,
         limit: usize,
     },
+    /// Detached files: messages with their files and links.
+    AttachmentsList {
+        #[serde(flatten)]
+        filter: ShareFilter,
+    },
+    /// Takes links back, extends, holds or erases what the filter names; it must name something.
+    AttachmentsAct { filter: ShareFilter, act: ShareAct },
+    /// Lines of the audit log of detached files behind this number, at most 1,000.
+    AttachmentsAudit { after: i64 },
     /// Live dialogues whose peer, session or text contain `text`; many responses, until the caller hangs up.
     Trace {
         #[serde(default)]
@@ -209,6 +220,12 @@ pub enum Response {
     Sessions { sessions: Vec<Session> },
     /// To `AuditList`.
     Audit { entries: Vec<Entry> },
+    /// To `AttachmentsList`.
+    Shares { now: Timestamp, shares: Vec<Share> },
+    /// To `AttachmentsAct`: how many messages it was done to, and how many are on hold and stay.
+    SharesChanged { count: u64, held: u64 },
+    /// To `AttachmentsAudit`.
+    ShareAudit { rows: Vec<AuditRow> },
     /// To `Trace`.
     Line(Line),
     /// Done, nothing to tell.
@@ -430,6 +447,9 @@ impl Control {
             | Request::SessionsList
             | Request::SessionEnd { .. }
             | Request::AuditList { .. } => admin::control::people(gateway, request).await?,
+            Request::AttachmentsList { .. }
+            | Request::AttachmentsAct { .. }
+            | Request::AttachmentsAudit { .. } => shares::answer(gateway, caller, request).await?,
             Request::Trace { .. } => {
                 return Err("trace needs a running gateway: start `vouchsafe serve`".to_owned());
             }

@@ -12,11 +12,14 @@ use vouchsafe_core::ports::{Clock, KeptCounter, StoreFault};
 use crate::collecting::Collector;
 use crate::delegate::lock;
 use crate::gateway::Gateway;
+use crate::share_mails;
 
 /// How often counters and verdicts are written.
 const SAVE: Duration = Duration::from_secs(2);
 /// Rounds of saving between two of tidying, and how much is tidied at once.
 const TIDY: (u32, u64) = (5, 64 * 1024 * 1024);
+/// Rounds of saving between two of telling senders of files what became of them.
+const TELL: u32 = 30;
 /// Name of the key in the store under which accounts and clients are digested.
 const KEY: &str = "guard_key";
 
@@ -38,6 +41,9 @@ pub(crate) async fn run(gateway: &Gateway) {
                 tracing::error!(blame = "us", %fault, "housekeeping of the store failed");
             }
             collector.round(gateway).await;
+        }
+        if round.is_multiple_of(TELL) {
+            share_mails::round(gateway).await;
         }
     }
 }

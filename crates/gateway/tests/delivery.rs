@@ -7,6 +7,8 @@ mod common;
 mod content;
 #[path = "delivery/destinations.rs"]
 mod destinations;
+#[path = "delivery/forms.rs"]
+mod forms;
 #[path = "delivery/notices.rs"]
 mod notices;
 #[path = "delivery/refusals.rs"]

@@ -2,7 +2,7 @@
 //! instead of a disk, and a clock that moves only when everybody waits. Runs every file of `transcripts/e2e`.
 //!
 //! On top of what `testkit::whole` knows: `!: user NAME PASSWORD`, `!: reload key = value`,
-//! `!: store full|broken|well`.
+//! `!: store full|broken|well`, `!: link fetched|asked`: what the pages do for the first link that the next hop got.
 
 mod common;
 
@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vouchsafe_config::Settings;
-use vouchsafe_core::attachments::{AttachmentStore, ShareFilter};
-use vouchsafe_core::ports::{MailStore, QueueFilter, StoreFault};
+use vouchsafe_core::attachments::{AttachmentStore, ShareChange, ShareFilter};
+use vouchsafe_core::links::{TOKEN_LEN, Token};
+use vouchsafe_core::ports::{Clock, MailStore, QueueFilter, StoreFault};
 use vouchsafe_fakes::PipeDialer;
 use vouchsafe_gateway::control::{Control, Request, Response};
 use vouchsafe_gateway::gateway::{Gateway, Stores};
@@ -73,6 +74,25 @@ impl InProcess {
     }
 }
 
+impl InProcess {
+    async fn follow(&self, what: &str) -> Result<(), String> {
+        let messages = self.stands.next_hop.messages();
+        let texts = messages.iter().map(|message| message.text());
+        let token = texts.filter_map(|text| {
+            let (_, link) = text.split_once("https://files.example/")?;
+            link.get(..TOKEN_LEN)?.parse::<Token>().ok()
+        });
+        let link = token.map(|token| token.hash()).next().ok_or("the next hop got no link")?;
+        let change = match what {
+            "fetched" => ShareChange::Downloaded { link, files: vec![0] },
+            "asked" => ShareChange::Asked { link },
+            _ => return Err(format!("`{what}`: fetched or asked is expected")),
+        };
+        let now = self.control.gateway().clock.now();
+        self.store.change(change, String::new(), now).await.map_err(|fault| fault.to_string())
+    }
+}
+
 impl World for InProcess {
     /// Above every deadline of the gateway, below its session's life.
     const PATIENCE: Duration = Duration::from_secs(280);
@@ -104,6 +124,7 @@ impl World for InProcess {
                 self.changes.push((key.to_owned(), value.to_owned()));
                 self.supervisor.reload(settings(&self.dir, &self.changes))?;
             }
+            ["link", what] => self.follow(what).await?,
             ["store", "full"] => self.store.fail(Some(StoreFault::Full("as told".to_owned()))),
             ["store", "broken"] => self.store.fail(Some(StoreFault::Broken("as told".to_owned()))),
             ["store", "well"] => self.store.fail(None),

@@ -219,6 +219,7 @@ pub fn matches(filter: &ShareFilter, share: &Share) -> bool {
             .is_none_or(|wanted| all().any(|address| address == wanted.to_lowercase()))
         && filter.expires_before.is_none_or(|before| share.expires < before)
         && filter.hold.is_none_or(|hold| share.hold == hold)
+        && filter.untold.is_none_or(|before| share.untold(before).is_some())
         && filter.address.as_ref().is_none_or(|text| {
             let text = text.to_lowercase();
             sender.contains(&text)

@@ -2,6 +2,7 @@
 
 use crate::admin::Role;
 use crate::control::Request;
+use crate::shares::{self, ShareAct};
 
 impl Request {
     /// The least role that may ask for it.
@@ -18,6 +19,7 @@ impl Request {
             | History { .. }
             | Figures { .. }
             | Running { .. }
+            | AttachmentsList { .. }
             | Trace { .. } => Role::ReadOnly,
             QueueAct { .. }
             | UserAdd { .. }
@@ -27,6 +29,8 @@ impl Request {
             | VerdictsFlush { .. }
             | GuardLift { .. }
             | AuditList { .. }
+            | AttachmentsAct { act: ShareAct::Revoke { .. } | ShareAct::Extend { .. }, .. }
+            | AttachmentsAudit { .. }
             | SettingsShow
             | SettingsHistory => Role::Operator,
             _ => Role::Admin,
@@ -53,6 +57,8 @@ impl Request {
             | History { .. }
             | Figures { .. }
             | Running { .. }
+            | AttachmentsList { .. }
+            | AttachmentsAudit { .. }
             | Trace { .. }
             | AuditList { .. }
             | SettingsShow
@@ -68,6 +74,9 @@ impl Request {
                     (None, None) => "all messages".to_owned(),
                 };
                 format!("queue: {} {what}", format!("{action:?}").to_lowercase())
+            }
+            AttachmentsAct { filter, act } => {
+                format!("attachments: {} {}", act.verb(), shares::named(filter))
             }
             UserAdd { name, .. } => format!("added local user {name}"),
             UserPassword { name, .. } => format!("set the password of local user {name}"),
@@ -127,5 +136,9 @@ mod tests {
         assert!(Request::VerdictsFlush { what: String::new() }.needs() == Role::Operator);
         assert!(Request::SettingsRollback { version: 1 }.needs() == Role::Admin);
         assert!(Request::AdminsList.needs() == Role::Admin);
+        let act = |act| Request::AttachmentsAct { filter: Default::default(), act };
+        assert!(act(ShareAct::Revoke { link: None }).needs() == Role::Operator);
+        assert!(act(ShareAct::Erase).needs() == Role::Admin);
+        assert!(act(ShareAct::Hold { on: false }).needs() == Role::Admin);
     }
 }

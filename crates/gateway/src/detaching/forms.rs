@@ -2,6 +2,7 @@
 //! language of the message or of the settings. Decides for whom before the message comes, and how it looks after.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use vouchsafe_config::{Attachments, Inbound};
 use vouchsafe_core::attachments::{Check, Detached, Detachment, LinkRules};
@@ -41,6 +42,16 @@ fn routes(envelope: &Envelope, settings: &Attachments) -> Vec<RouteKey> {
     routes
 }
 
+/// How long the links of this message are good: the longest of what its recipients' directions say.
+fn good_for(envelope: &Envelope, settings: &Attachments) -> Duration {
+    let of = |route: &RouteKey| match direction(route, envelope.origin.known_sender) {
+        Direction::Outbound => settings.expire,
+        Direction::Internal => settings.expire_internal.unwrap_or(settings.expire),
+        Direction::Inbound => settings.expire_inbound.unwrap_or(settings.expire),
+    };
+    routes(envelope, settings).iter().map(of).max().unwrap_or(settings.expire)
+}
+
 /// Whether parts of this message may be moved, and how.
 pub(crate) fn detach(envelope: &Envelope, settings: &Attachments, stores: &Stores) -> Option<Detach> {
     // A link must lead somewhere.
@@ -73,7 +84,8 @@ pub(crate) async fn make(
     };
     let of_message = outcome.places.first().and_then(|place| place.part.header.language.as_deref());
     let language = of_message.and_then(Language::of).unwrap_or(settings.language);
-    let block = Block { files: &files, until: now + settings.expire, language };
+    let expire = good_for(envelope, settings);
+    let block = Block { files: &files, until: now + expire, language };
     let form = rewrite::form(&content, &block).map_err(|bad| StoreFault::Broken(bad.to_string()))?;
     let address = settings.public_url.as_deref().map_or(0, str::len) + 1 + TOKEN_LEN;
     let largest = form.len(&"x".repeat(address));
@@ -97,7 +109,7 @@ pub(crate) async fn make(
         links: LinkRules {
             per_recipient: settings.per_recipient,
             blind,
-            expire: settings.expire,
+            expire,
             access: settings.access,
             downloads: settings.downloads,
             secret: LinkSecret::new(rand::random()),

@@ -14,6 +14,7 @@ use vouchsafe_smtp::server::Answer;
 use crate::detaching::forms::{self, Made};
 use crate::gateway::Gateway;
 use crate::intake::{Content, Finished, Intake, refusal};
+use crate::quota;
 
 pub(super) struct Committing {
     pub gateway: Arc<Gateway>,
@@ -50,6 +51,12 @@ impl Committing {
                 (body, Some(detached), largest)
             }
         };
+        if let Some(detached) = &detached {
+            let more = detached.parts.iter().map(|part| part.blob.len).sum();
+            if let Some(reply) = quota::refusal(&gateway.stores, &envelope, attachments, more).await? {
+                return Ok(Answer::No(reply));
+            }
+        }
         if attachments.hard_limit.is_some_and(|limit| largest > limit)
             && forms::detach(&envelope, attachments, &gateway.stores).is_some()
         {

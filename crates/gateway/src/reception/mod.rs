@@ -26,6 +26,7 @@ use crate::delegate::{Asked, Exchange, Step};
 use crate::detaching::forms;
 use crate::gateway::Gateway;
 use crate::intake::{Intake, refusal};
+use crate::quota;
 use commit::Committing;
 use login::Sasl;
 use recipient::Asking;
@@ -69,6 +70,8 @@ struct Transaction {
 pub enum Event {
     /// The answer is ready.
     Answer(Answer),
+    /// The body is not let in.
+    NoBody(Reply),
     /// A recipient was decided.
     Recipient {
         /// Place in the batch.
@@ -319,6 +322,16 @@ impl Session {
         Answer::Yes(Reply::plain(354, "Start mail input"))
     }
 
+    /// Whether a message of the declared size would take more than the sender's files may: asked before it comes.
+    fn quota(&self) -> Option<BoxFuture<'static, Result<Option<Reply>, StoreFault>>> {
+        let transaction = self.transaction.as_ref()?;
+        let (envelope, settings) = (transaction.envelope.clone(), Arc::clone(&transaction.settings));
+        let more = quota::expected(&envelope, &settings.attachments)?;
+        let stores = self.gateway.stores.clone();
+        forms::detach(&envelope, &settings.attachments, &stores)?;
+        Some(Box::pin(async move { quota::refusal(&stores, &envelope, &settings.attachments, more).await }))
+    }
+
     fn commit(&mut self) -> Work<Event> {
         let taken = self.transaction.take().map(|transaction| *transaction);
         let Some(Transaction { envelope, settings, intake: Some(intake), .. }) = taken else {
@@ -377,7 +390,16 @@ impl Handler for Session {
             Question::SaslStep(response) => self.sasl_step(response),
             Question::Body(_) => {
                 let answer = self.body_begins();
-                ready(answer)
+                match (&answer, self.quota()) {
+                    (Answer::Yes(_), Some(refused)) => Box::pin(stream::once(async move {
+                        match refused.await {
+                            Ok(None) => Event::Answer(answer),
+                            Ok(Some(reply)) => Event::NoBody(reply),
+                            Err(fault) => Event::NoBody(refusal(&fault)),
+                        }
+                    })),
+                    _ => ready(answer),
+                }
             }
             Question::Commit => self.commit(),
         }
@@ -386,6 +408,10 @@ impl Handler for Session {
     fn resolve(&mut self, event: Event) -> Answer {
         match event {
             Event::Answer(answer) => answer,
+            Event::NoBody(reply) => {
+                self.forget_body();
+                Answer::No(reply)
+            }
             Event::Recipient { index, to, outcome } => self.decided(index, to, outcome),
             Event::Exchange { exchange, step } => self.exchange_went_on(exchange, step),
             Event::Login { login, asked } => self.login_decided(login, asked),

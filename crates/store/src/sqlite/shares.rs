@@ -377,9 +377,11 @@ fn page(connection: &Connection, filter: &ShareFilter, after: &[u8]) -> rusqlite
     let before = filter.expires_before.map_or(i64::MAX, |before| before.0);
     let mut statement = connection.prepare_cached(&format!(
         "{SHARE} WHERE message > ?1 AND (?2 IS NULL OR message = ?2) AND expires < ?3 AND (?4 IS NULL OR hold = ?4) \
-         ORDER BY message LIMIT ?5"
+         AND (?5 IS NULL OR known AND (asked OR NOT receipted OR NOT reminded AND expires < ?5)) \
+         ORDER BY message LIMIT ?6"
     ))?;
-    statement.query_map(params![after, only, before, filter.hold, PAGE as i64], read_share)?.collect()
+    let untold = filter.untold.map(|before| before.0);
+    statement.query_map(params![after, only, before, filter.hold, untold, PAGE as i64], read_share)?.collect()
 }
 
 fn share(connection: &Connection, message: MessageId) -> rusqlite::Result<Option<Share>> {
