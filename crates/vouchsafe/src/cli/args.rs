@@ -46,6 +46,9 @@ pub enum Command {
     /// What waits to be delivered.
     #[command(subcommand)]
     Queue(QueueCommand),
+    /// Files that were swapped for links.
+    #[command(subcommand)]
+    Attachments(AttachmentsCommand),
     /// Local users.
     #[command(subcommand)]
     Users(UsersCommand),
@@ -201,6 +204,81 @@ pub struct Which {
     /// All mail.
     #[arg(long, group = "which")]
     pub all: bool,
+}
+
+/// `attachments`
+#[derive(Debug, Subcommand)]
+pub enum AttachmentsCommand {
+    /// List messages whose files are behind links, oldest first.
+    List {
+        /// Only where sender, user or recipient holds this text.
+        #[arg(long, value_name = "TEXT")]
+        address: Option<String>,
+        /// Only those on hold.
+        #[arg(long)]
+        held: bool,
+        /// At most this many.
+        #[arg(long, default_value_t = 1000)]
+        limit: usize,
+    },
+    /// Files, links and downloads of a message.
+    Show {
+        /// Message id.
+        id: String,
+    },
+    /// Take links back: they lead nowhere from now on.
+    Revoke {
+        #[command(flatten)]
+        whose: Whose,
+        /// Only this link of a message, as `show` names it.
+        #[arg(long, value_name = "LINK", requires = "id")]
+        link: Option<String>,
+    },
+    /// Give links more time from now on, also after they were taken back or have expired.
+    Extend {
+        #[command(flatten)]
+        whose: Whose,
+        /// So long from now: 30d, 12h.
+        #[arg(long = "for", value_name = "TIME", default_value = "30d")]
+        time: String,
+    },
+    /// Legal hold: nothing is deleted, whatever is due.
+    Hold {
+        #[command(flatten)]
+        whose: Whose,
+        /// End the hold.
+        #[arg(long)]
+        release: bool,
+    },
+    /// Delete files and links at once; what is on hold stays.
+    Erase {
+        #[command(flatten)]
+        whose: Whose,
+        /// Really, when more than one named message goes.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// The audit log of store, fetch, revoke and erase, one JSON value a line; fails if a line was changed or taken out.
+    Export {
+        /// Only the lines of this message.
+        #[arg(long, value_name = "ID")]
+        message: Option<String>,
+    },
+}
+
+/// Whose files.
+#[derive(Clone, Debug, Args)]
+#[command(group = clap::ArgGroup::new("whose").required(true).multiple(false))]
+pub struct Whose {
+    /// Message id.
+    #[arg(group = "whose", value_name = "ID")]
+    pub id: Option<String>,
+    /// All from this sender.
+    #[arg(long, group = "whose", value_name = "ADDRESS")]
+    pub sender: Option<String>,
+    /// All to this recipient.
+    #[arg(long, group = "whose", value_name = "ADDRESS")]
+    pub recipient: Option<String>,
 }
 
 /// `users`
@@ -455,6 +533,13 @@ mod tests {
             "queue retry 0190 0191",
             "queue hold --address @example.com",
             "queue delete --all --yes",
+            "attachments list --address @example.com --held --json",
+            "attachments show 0190",
+            "attachments revoke 0190 --link ab12",
+            "attachments extend --sender a@example.com --for 7d",
+            "attachments hold --recipient a@example.com --release",
+            "attachments erase --recipient a@example.com --yes",
+            "attachments export --message 0190",
             "users add alice",
             "users list --data-dir d",
             "delegate test login alice",
@@ -489,6 +574,9 @@ mod tests {
     fn a_misused_command_is_told() {
         for words in [
             "queue retry",
+            "attachments erase",
+            "attachments hold 0190 --sender a@example.com",
+            "attachments revoke --sender a@example.com --link ab12",
             "delegate flush",
             "queue retry 0190 --all",
             "doctor",

@@ -5,6 +5,7 @@ pub mod admin;
 pub mod apply;
 pub mod args;
 pub mod ask;
+pub mod attachments;
 pub mod check;
 pub mod delegate;
 pub mod doctor;
@@ -52,6 +53,7 @@ pub async fn carry_out(cli: args::Cli) -> Result<Option<Run>, Failure> {
         Command::Check(flags) => check::run(&place, &flags, out)?,
         Command::Settings(command) => settings::run(&place, &command, out).await?,
         Command::Queue(command) => queue::run(&place, command, out).await?,
+        Command::Attachments(command) => attachments::run(&place, command, out).await?,
         Command::Users(command) => users::run(&place, command, out).await?,
         Command::Delegate(command) => delegate::run(&place, command, out).await?,
         Command::Admin(command) => admin::run(&place, command, out).await?,

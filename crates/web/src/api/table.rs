@@ -95,5 +95,8 @@ pub(crate) const TABLE: &[Endpoint] = &[
     row(Delete, "/tokens/{name}", "token_remove", "done"),
     row(Get, "/sessions", "sessions_list", "sessions"),
     row(Delete, "/sessions/{id}", "session_end", "done"),
+    row(Get, "/attachments", "attachments_list", "shares"),
+    row(Post, "/attachments/actions", "attachments_act", "shares_changed"),
+    row(Get, "/attachments/audit", "attachments_audit", "share_audit"),
     row(Get, "/audit", "audit_list", "audit"),
 ];
