@@ -30,6 +30,11 @@ impl Lists {
         Ok(entries.contains(&mailbox.key()) || entries.contains(&format!("@{}", mailbox.domain_key())))
     }
 
+    /// How many lines the list at `path` has. An error is in words.
+    pub fn count(&self, path: &Path) -> Result<usize, String> {
+        self.entries(path).map(|entries| entries.len()).map_err(|fault| fault.to_string())
+    }
+
     fn entries(&self, path: &Path) -> std::io::Result<Arc<HashSet<String>>> {
         let facts = std::fs::metadata(path)?;
         let (modified, len) = (facts.modified()?, facts.len());

@@ -63,7 +63,17 @@ function feed(place) {
   addEventListener("pagehide", () => source.close());
 }
 
+// <form data-busy="Looking ..">: what takes a while says so, and is not sent twice.
+function busy(form) {
+  form.addEventListener("submit", () => {
+    const note = form.appendChild(document.createElement("p"));
+    note.setAttribute("role", "status");
+    note.textContent = form.dataset.busy;
+    setTimeout(() => form.querySelectorAll("button").forEach((button) => { button.disabled = true; }), 0);
+  });
+}
+
 localTimes(document);
+document.querySelectorAll("form[data-busy]").forEach(busy);
 document.querySelectorAll("[data-refresh]").forEach(refresh);
 document.querySelectorAll("[data-feed]").forEach(feed);
-for (const shown of document.querySelectorAll("[data-script]")) shown.hidden = false;

@@ -40,6 +40,11 @@ impl Page {
         self.viewer.as_ref().map_or("", |viewer| viewer.csrf.as_str())
     }
 
+    /// Whether acting on mail and users is offered.
+    pub fn operates(&self) -> bool {
+        self.viewer.as_ref().is_some_and(Viewer::operates)
+    }
+
     /// Links of the navigation.
     pub fn links(&self) -> &'static [(&'static str, &'static str, &'static str)] {
         &[
@@ -48,11 +53,20 @@ impl Page {
             ("queue", "/queue", "Queue"),
             ("live", "/live", "Live"),
             ("delegates", "/delegates", "Delegates"),
+            ("users", "/users", "Users"),
             ("settings", "/settings", "Settings"),
             ("admins", "/admins", "Administrators"),
         ]
     }
 }
+
+/// The steps of the first run.
+pub(crate) const STEPS: &[(usize, &str, &str)] = &[
+    (1, "/setup", "Your mail server"),
+    (2, "/setup/mail", "Where mail goes"),
+    (3, "/setup/clients", "How clients connect"),
+    (4, "/setup/test", "Try it"),
+];
 
 /// A rendered template; one that cannot be rendered is our fault.
 pub(crate) fn show(template: &impl Template) -> Response {

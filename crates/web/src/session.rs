@@ -222,7 +222,13 @@ async fn first(
         gateway.admins.begin(field(&form, "once"), name, password.to_owned(), from.client, clocks).await
     };
     match made {
-        Ok(()) => enter(&web, from, &headers, name, password, "").await,
+        Ok(()) => {
+            let mut entered = enter(&web, from, &headers, name, password, "").await;
+            if entered.status().is_redirection() && gateway.settings.load().delegates.is_empty() {
+                entered.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/setup"));
+            }
+            entered
+        }
         Err(why) => {
             let page = Page { fault: why, ..Page::outside("Welcome") };
             (StatusCode::BAD_REQUEST, show(&First { page, name: name.to_owned() })).into_response()

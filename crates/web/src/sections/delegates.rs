@@ -7,6 +7,7 @@ use axum::Router;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
+use vouchsafe_core::guard::Kind;
 use vouchsafe_gateway::admin::control::{Examined, SentTest};
 use vouchsafe_gateway::control::{Request, Response as Answer, Status};
 use vouchsafe_gateway::delegate::Tested;
@@ -34,7 +35,9 @@ struct Delegates {
     status: Status,
     text: String,
     verdicts: Vec<(String, String, String)>,
-    guard: Vec<String>,
+    /// A recipient to be tested.
+    address: String,
+    guard: Vec<Held>,
     tested: Option<Tested>,
     examined: Option<Examined>,
     sent: Option<SentTest>,
@@ -45,12 +48,12 @@ async fn list(
     State(web): State<Web>,
     Query(query): Query<BTreeMap<String, String>>,
 ) -> Response {
-    let text = query.get("text").map_or("", |text| text.trim()).to_owned();
-    page(&web, viewer, text, None).await
+    let given = |name: &str| query.get(name).map_or("", |text| text.trim()).to_owned();
+    page(&web, viewer, given("text"), given("address"), None).await
 }
 
 /// The page, with the outcome of a test if there is one.
-async fn page(web: &Web, viewer: Viewer, text: String, outcome: Option<Answer>) -> Response {
+async fn page(web: &Web, viewer: Viewer, text: String, address: String, outcome: Option<Answer>) -> Response {
     let caller = viewer.caller();
     let mut page = Page::of("delegates", "Delegates", viewer);
     let status = match web.control.run_as(&caller, Request::Status).await {
@@ -68,7 +71,7 @@ async fn page(web: &Web, viewer: Viewer, text: String, outcome: Option<Answer>) 
         },
     };
     let guard = match web.control.run_as(&caller, Request::GuardList).await {
-        Answer::Guard { rows } => rows.iter().take(ROWS).map(words).collect(),
+        Answer::Guard { rows } => rows.into_iter().take(ROWS).map(held).collect(),
         other => return refused(page, other),
     };
     let (mut tested, mut examined, mut sent) = (None, None, None);
@@ -79,17 +82,29 @@ async fn page(web: &Web, viewer: Viewer, text: String, outcome: Option<Answer>) 
         Some(Answer::Refused { why }) => page.fault = why,
         _ => {}
     }
-    show(&Delegates { page, status, text, verdicts, guard, tested, examined, sent })
+    show(&Delegates { page, status, text, address, verdicts, guard, tested, examined, sent })
 }
 
-fn words(row: &vouchsafe_core::guard::Row) -> String {
-    let value = serde_json::to_value(row).unwrap_or_default();
-    let fields = value.as_object().into_iter().flatten();
-    let told = fields.filter(|(_, value)| !value.is_null()).map(|(name, value)| match value.as_str() {
-        Some(text) => format!("{name} {text}"),
-        None => format!("{name} {value}"),
-    });
-    told.collect::<Vec<_>>().join(", ")
+/// What the guard holds against somebody.
+struct Held {
+    kind: &'static str,
+    row: vouchsafe_core::guard::Row,
+    /// When it is over.
+    clears: String,
+    /// It can be lifted by its name; one of an earlier run is known by a digest only.
+    named: bool,
+}
+
+fn held(row: vouchsafe_core::guard::Row) -> Held {
+    let kind = match row.kind {
+        Kind::Account => "wrong passwords of an account",
+        Kind::Address => "wrong logins of an address",
+        Kind::Network => "wrong logins of a network",
+        Kind::Recipients => "unknown recipients of a client",
+        Kind::Known => "an account's known network",
+    };
+    let (clears, named) = (crate::page::duration(row.clears_in), !row.whom.starts_with('#'));
+    Held { kind, row, clears, named }
 }
 
 async fn test(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
@@ -112,15 +127,16 @@ async fn test(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
         },
     };
     let outcome = web.control.run_as(&viewer.caller(), request).await;
-    page(&web, viewer, String::new(), Some(outcome)).await
+    page(&web, viewer, String::new(), given("address"), Some(outcome)).await
 }
 
 async fn flush(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
-    // The button always names an address; an empty word would mean all.
-    let what = field(&form, "what").to_owned();
-    if what.is_empty() {
-        return Redirect::to("/delegates").into_response();
-    }
+    // An empty word means all for control; here all has a button of its own.
+    let what = match field(&form, "what").trim() {
+        "" => return Redirect::to("/delegates").into_response(),
+        "all" => String::new(),
+        what => what.to_owned(),
+    };
     done(&web, viewer, &form, Request::VerdictsFlush { what }).await
 }
 

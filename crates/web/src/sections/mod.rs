@@ -5,8 +5,10 @@ mod delegates;
 pub(crate) mod live;
 mod messages;
 mod overview;
+mod people;
 mod queue;
 mod settings;
+mod setup;
 
 pub(crate) use live::WATCHERS;
 
@@ -24,4 +26,6 @@ pub(crate) fn routes() -> Router<Web> {
         .merge(delegates::routes())
         .merge(settings::routes())
         .merge(admins::routes())
+        .merge(people::routes())
+        .merge(setup::routes())
 }

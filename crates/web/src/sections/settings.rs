@@ -29,14 +29,15 @@ pub(crate) fn routes() -> Router<Web> {
 
 /// Titles of the sections, as people who know such pages look for them.
 const TITLES: &[(&str, &str)] = &[
-    ("delegate", "Authentication Delegate"),
     ("listener", "Embedded SMTP Server"),
+    ("delegate", "Authentication Delegate"),
     ("domain", "Domains"),
     ("relay", "Relay"),
-    ("queue", "Queue"),
-    ("guard", "Guard"),
+    ("attachments", "Attachments"),
     ("tls", "TLS"),
     ("limits", "Limits"),
+    ("queue", "Queue"),
+    ("guard", "Guard"),
     ("web", "This page"),
     ("", "General"),
 ];

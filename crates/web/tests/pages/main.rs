@@ -2,6 +2,8 @@
 
 mod live;
 mod overview;
+mod sections;
+mod setup;
 mod world;
 
 /// Listeners as `serve` has them without a file.

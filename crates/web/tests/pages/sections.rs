@@ -1,0 +1,64 @@
+//! Messages, queue, users, trial, audit, delegates: what their forms do, and that a refusal is explained.
+
+use axum::http::StatusCode;
+use vouchsafe_fakes::PipeDialer;
+
+use crate::LISTENERS;
+use crate::world::World;
+
+#[tokio::test]
+async fn a_refusal_is_explained_three_clicks_from_the_overview() {
+    let mut world = World::new(LISTENERS, PipeDialer::new()).await;
+    world.happened(
+        7,
+        "refused",
+        "client",
+        "550 5.1.1 No such user (said: 550 5.1.1 unknown in our directory)",
+    );
+    world.happened(8, "delivered", "", "filter.example: 250 Ok");
+    let list = world.get("/messages?text=bob@example.com&kind=refused&span=day").await;
+    assert!(list.contains(">Why?</a>") && !list.contains("250 Ok"), "{list}");
+    let link =
+        list.split("href=\"/messages/").nth(1).and_then(|rest| rest.split('"').next()).expect("a link");
+    let page = world.get(&format!("/messages/{link}")).await;
+    assert!(page.contains("Why bob@example.com was refused") && page.contains("unknown in our directory"));
+    assert!(
+        page.contains("<code>550 5.1.1 No such user</code>") && page.contains("address=bob%40example.com")
+    );
+    let test = world.get("/delegates?address=bob%40example.com").await;
+    assert!(test.contains("value=\"bob@example.com\""));
+    assert!(!world.get("/messages?text=bob&span=hour&until=5").await.contains("bob@example.com</td>"));
+}
+
+#[tokio::test]
+async fn users_are_added_changed_and_removed_and_the_audit_log_knows() {
+    let mut world = World::new(LISTENERS, PipeDialer::new()).await;
+    assert!(world.get("/users").await.contains("There is none."));
+    let printer = [("name", "printer"), ("password", "ink and paper")];
+    assert_eq!(world.post("/users/add", &printer).await.status, StatusCode::SEE_OTHER);
+    assert!(world.post("/users/add", &printer).await.body.contains("user printer is there"));
+    assert!(world.get("/users?text=PRINT").await.contains("<td data-name=\"Name\">printer"));
+    assert_eq!(world.post("/users/remove", &[("name", "printer")]).await.status, StatusCode::SEE_OTHER);
+    let audit = world.get("/audit?text=printer").await;
+    assert!(audit.contains("added local user printer") && audit.contains("removed local user printer"));
+    assert!(!audit.contains("ink and paper"));
+}
+
+#[tokio::test]
+async fn every_section_is_there_when_nothing_is() {
+    let mut world = World::new(LISTENERS, PipeDialer::new()).await;
+    for path in [
+        "/queue",
+        "/queue/destinations",
+        "/trial",
+        "/audit",
+        "/users",
+        "/live",
+        "/delegates",
+        "/setup",
+        "/settings?section=attachments",
+    ] {
+        let page = world.get(path).await;
+        assert!(page.contains("aria-current=\"page\""), "{path}");
+    }
+}
