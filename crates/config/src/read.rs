@@ -279,6 +279,7 @@ fn delegate(s: &Section<'_>, name: &str, lookup: &dyn Lookup) -> Delegate {
         deadline: s.time("deadline"),
         auth_sessions: sessions.count("auth"),
         recipient_sessions: sessions.count("recipients"),
+        sessions_per_second: u32::try_from(sessions.count("per_second")).unwrap_or(u32::MAX),
         refusals: sessions.count("refusals"),
         questions: sessions.count("questions"),
         probe_sender: s.value("probe_sender", reverse_path).unwrap_or(ReversePath::Null),

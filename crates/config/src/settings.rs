@@ -190,6 +190,8 @@ pub struct Delegate {
     pub auth_sessions: usize,
     /// Most recipient sessions at once.
     pub recipient_sessions: usize,
+    /// Most sessions opened in a second, of both kinds.
+    pub sessions_per_second: u32,
     /// Refusals after which a recipient session is ended; as many questions are in one batch at the most. At least 3.
     pub refusals: usize,
     /// Questions after which a recipient session is ended. At least 3.

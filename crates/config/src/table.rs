@@ -345,6 +345,13 @@ pub const TABLE: &[Row] = &[
     row("delegate.sessions.auth", Count(1, 1000), Value("10"), Live, "Most AUTH sessions at once."),
     row("delegate.sessions.recipients", Count(1, 1000), Value("4"), Live, "Most recipient sessions at once."),
     row(
+        "delegate.sessions.per_second",
+        Count(1, 1_000_000),
+        Value("500"),
+        Live,
+        "Sessions opened in a second, for logins and recipients together; who is too early waits. The caps above keep to less by themselves, but for a delegate that is near and answers at once.",
+    ),
+    row(
         "delegate.sessions.refusals",
         Count(3, 1000),
         Value("4"),

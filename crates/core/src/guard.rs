@@ -396,7 +396,7 @@ fn client_name(client: IpAddr) -> String {
 }
 
 /// /24 of an IPv4 address, /64 of an IPv6 one.
-fn network_of(address: IpAddr) -> IpNet {
+pub(crate) fn network_of(address: IpAddr) -> IpNet {
     let address = address.to_canonical();
     let length = if address.is_ipv4() { 24 } else { 64 };
     IpNet::new(address, length).map_or(IpNet::from(address), |network| network.trunc())

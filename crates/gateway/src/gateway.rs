@@ -17,6 +17,7 @@ use vouchsafe_net::stream::Dial;
 use crate::admin::Admins;
 use crate::aliases::AliasFile;
 use crate::delegate::offers::Offers;
+use crate::delegate::refusals::Refusals;
 use crate::delegate::{Delegates, Means, lock};
 use crate::delivery::{self, Deliverer};
 use crate::intake::Budget;
@@ -137,6 +138,7 @@ impl Gateway {
             guard: Arc::clone(&guard),
             verdicts: Arc::clone(&stores.verdicts),
             offers: Arc::new(Offers::new(Arc::clone(&stores.settings))),
+            refusals: Arc::new(Refusals::new(Arc::clone(&stores.settings))),
             settings: Arc::clone(&settings),
         };
         let delegates = Delegates::new(means, &settings.load().delegates);

@@ -52,6 +52,7 @@ pub(crate) async fn run(gateway: &Gateway) {
 pub(crate) async fn save(gateway: &Gateway) {
     gateway.delegates.save();
     gateway.delegates.offers().save().await;
+    gateway.delegates.refusals().save().await;
     let (tick, now) = (gateway.clock.tick(), gateway.clock.now());
     let changes = lock(&gateway.guard).take_changes(tick);
     if changes.is_empty() {

@@ -12,7 +12,7 @@ use vouchsafe_core::verdict::Verdict;
 use vouchsafe_smtp::sasl::{Mechanism, Names};
 use vouchsafe_smtp::{Mailbox, Reply, Secret};
 
-use crate::delegate::{Asked, Credential, Exchange, LoginClient, Step, unfit};
+use crate::delegate::{Asked, Asker, Credential, Exchange, LoginClient, Step, unfit};
 use crate::gateway::Gateway;
 
 /// How far a question may go.
@@ -30,14 +30,14 @@ pub async fn recipient(
     domain: &AcceptedDomain,
     mailbox: &Mailbox,
     reach: Reach,
-    session: &str,
+    asker: &Asker<'_>,
 ) -> Verdict {
     let mut unavailable = None;
     let mut rejected = no_such_user();
     for source in &domain.recipients {
         let verdict = match source {
             RecipientSource::Delegate(name) => match gateway.delegates.get(name) {
-                Some(delegate) if reach == Reach::Delegates => delegate.recipient(mailbox, session).await,
+                Some(delegate) if reach == Reach::Delegates => delegate.recipient(mailbox, asker).await,
                 Some(delegate) => delegate.remembered(mailbox).unwrap_or_else(not_asked),
                 None => gone(name),
             },

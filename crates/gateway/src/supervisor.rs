@@ -99,6 +99,8 @@ impl Supervisor {
         self.gateway.delegates.offers().restore().await.map_err(|fault| {
             format!("the mechanisms that the delegates offered last cannot be read: {fault}")
         })?;
+        let learned = self.gateway.delegates.refusals().restore().await;
+        learned.map_err(|fault| format!("what was learned of the delegates cannot be read: {fault}"))?;
         self.gateway.delegates.restore();
         self.gateway.delegates.test_relaying();
         let (deliverer, stop) = (Arc::clone(&self.gateway.deliverer), self.gateway.tasks.stop_signal());

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use vouchsafe_config::Settings;
 use vouchsafe_core::verdict::Verdict;
 use vouchsafe_fakes::{Delegate, PipeDialer, delegate};
-use vouchsafe_gateway::delegate::{Credential, LoginClient};
+use vouchsafe_gateway::delegate::{Asker, Credential, LoginClient};
 use vouchsafe_gateway::gateway::{Gateway, Stores};
 use vouchsafe_gateway::sources::{self, Reach};
 use vouchsafe_net::clock::SystemClock;
@@ -75,7 +75,14 @@ impl World {
     async fn recipient(&self, address: &str) -> Verdict {
         let mailbox = Mailbox::parse(address, true).expect("an address");
         let domain = self.settings.domain(mailbox.domain()).expect("an accepted domain");
-        sources::recipient(&self.gateway, domain, &mailbox, Reach::Delegates, "s").await
+        sources::recipient(
+            &self.gateway,
+            domain,
+            &mailbox,
+            Reach::Delegates,
+            &Asker { client: None, session: "s" },
+        )
+        .await
     }
     async fn login(&self, name: &str, password: &str) -> Verdict {
         let client: SocketAddr = "192.0.2.1:1".parse().expect("an address");

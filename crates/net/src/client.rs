@@ -107,6 +107,15 @@ impl Fault {
             _ => false,
         }
     }
+    /// True if the peer ended the session between two recipients, or behind them.
+    pub fn is_farewell(&self) -> bool {
+        let ended = match &self.kind {
+            FaultKind::Closed => true,
+            FaultKind::Refused(reply) => reply.code == 421,
+            _ => false,
+        };
+        ended && matches!(self.phase, Phase::Rcpt | Phase::Reset)
+    }
     /// True if a kept session had ended before it heard what we asked: ask again on a fresh connection.
     pub fn is_stale_session(&self) -> bool {
         let ended = match &self.kind {

@@ -31,6 +31,7 @@ use vouchsafe_net::client::{Connection, Exchanged, Fault, FaultKind, Identity, P
 use vouchsafe_smtp::sasl::{Mechanism, Names};
 use vouchsafe_smtp::{Secret, Tick};
 
+use super::pace::Pace;
 use super::tally::Tally;
 use super::{Means, lock};
 use sessions::{Advance, Door, Place};
@@ -92,6 +93,7 @@ pub(super) struct Logins {
 struct Shared {
     settings: settings::Delegate,
     means: Means,
+    pace: Arc<Pace>,
     key: Fingerprint,
     places: Arc<Semaphore>,
     /// Exchanges that wait for their clients: half of the places.
@@ -114,7 +116,12 @@ struct State {
 }
 
 impl Logins {
-    pub(super) fn new(settings: settings::Delegate, means: Means, tally: Arc<Tally>) -> Logins {
+    pub(super) fn new(
+        settings: settings::Delegate,
+        means: Means,
+        tally: Arc<Tally>,
+        pace: Arc<Pace>,
+    ) -> Logins {
         let state = State {
             cache: Bounded::new(CACHED),
             flights: HashMap::new(),
@@ -132,6 +139,7 @@ impl Logins {
                 state: Mutex::new(state),
                 settings,
                 means,
+                pace,
                 tally,
             }),
         }

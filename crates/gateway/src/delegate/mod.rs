@@ -5,7 +5,9 @@
 
 mod logins;
 pub mod offers;
+mod pace;
 mod recipients;
+pub mod refusals;
 mod relay_gate;
 mod tally;
 mod test;
@@ -17,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwap;
 use vouchsafe_config as settings;
 use vouchsafe_core::guard::Guard;
-use vouchsafe_core::ports::VerdictStore;
+use vouchsafe_core::ports::{Clock, VerdictStore};
 use vouchsafe_core::relay_probe::{Proof, Standing};
 use vouchsafe_core::verdict::Verdict;
 use vouchsafe_net::client::{Connector, Hello};
@@ -30,7 +32,10 @@ use crate::trace::Hub;
 use logins::Logins;
 pub use logins::{Asked, Credential, Exchange, LoginClient, Step, unfit};
 use offers::Offers;
+use pace::Pace;
+pub use recipients::Asker;
 use recipients::Recipients;
+use refusals::Refusals;
 use tally::Tally;
 pub use tally::{Health, LATENCIES};
 pub use test::Tested;
@@ -57,6 +62,8 @@ pub struct Means {
     pub verdicts: Arc<dyn VerdictStore>,
     /// What the delegates were last seen to offer.
     pub offers: Arc<Offers>,
+    /// How early they were seen to close a session.
+    pub refusals: Arc<Refusals>,
     /// The settings in force, for the budgets of the guard.
     pub settings: Arc<ArcSwap<settings::Settings>>,
 }
@@ -74,11 +81,17 @@ pub struct Delegate {
 impl Delegate {
     fn new(settings: &settings::Delegate, means: &Means) -> Arc<Delegate> {
         let tally = Arc::new(Tally::default());
+        let pace = Arc::new(Pace::of(settings, &means.clock));
         Arc::new(Delegate {
             settings: settings.clone(),
             means: means.clone(),
-            recipients: Recipients::new(settings.clone(), means.clone(), Arc::clone(&tally)),
-            logins: Logins::new(settings.clone(), means.clone(), Arc::clone(&tally)),
+            recipients: Recipients::new(
+                settings.clone(),
+                means.clone(),
+                Arc::clone(&tally),
+                Arc::clone(&pace),
+            ),
+            logins: Logins::new(settings.clone(), means.clone(), Arc::clone(&tally), pace),
             tally,
             restored: AtomicBool::new(false),
         })
@@ -88,8 +101,8 @@ impl Delegate {
         &self.settings.name
     }
     /// Does this recipient exist? From the cache, or asked; at most `deadline` long.
-    pub async fn recipient(&self, mailbox: &Mailbox, session: &str) -> Verdict {
-        self.recipients.ask(mailbox, session).await
+    pub async fn recipient(&self, mailbox: &Mailbox, asker: &Asker<'_>) -> Verdict {
+        self.recipients.ask(mailbox, asker).await
     }
     /// What is remembered of this recipient; nobody is asked.
     pub fn remembered(&self, mailbox: &Mailbox) -> Option<Verdict> {
@@ -161,7 +174,10 @@ impl Delegate {
     /// How it is, and what it was asked.
     pub fn health(&self) -> Health {
         let (sessions, sessions_at_most, waiting) = self.recipients.load();
-        Health { reachable: !self.is_open(), sessions, sessions_at_most, waiting, ..self.tally.health() }
+        let refusals = self.means.refusals.allowed(&self.settings, self.means.clock.now());
+        let refusals_learned = (refusals < self.settings.refusals).then_some(refusals as u64);
+        let reachable = !self.is_open();
+        Health { reachable, sessions, sessions_at_most, waiting, refusals_learned, ..self.tally.health() }
     }
     /// The delegate is left alone for now: it could not be reached several times.
     pub fn is_open(&self) -> bool {
@@ -203,6 +219,10 @@ impl Delegates {
     /// Takes up what an earlier run, or a delegate with other settings, knew.
     pub(crate) fn restore(&self) {
         self.by_name.load().values().for_each(Delegate::restore);
+    }
+    /// How early they were seen to close a session.
+    pub fn refusals(&self) -> &Refusals {
+        &self.means.refusals
     }
     /// What they were last seen to offer.
     pub fn offers(&self) -> &Offers {

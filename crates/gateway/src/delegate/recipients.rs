@@ -4,7 +4,10 @@
 //! are used one by one as they come. A session that fails is closed, never continued. What a yes is worth where every
 //! address is accepted stands in `core::catch_all` and in [`Shared::keep`].
 
-use std::collections::{HashMap, VecDeque};
+mod place;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,15 +20,18 @@ use vouchsafe_core::breaker::Breaker;
 use vouchsafe_core::cache::{Kept as KeptYes, Lookup, Times, VerdictCache};
 use vouchsafe_core::cap::Cap;
 use vouchsafe_core::catch_all::{self, Domains, Turn};
+use vouchsafe_core::fair::{self, Fair, Network, Places};
 use vouchsafe_core::ports::{Clock, KeptVerdict};
 use vouchsafe_core::relay_probe::{Proof, Standing};
 use vouchsafe_core::verdict::{Rules, Verdict, classify_fault, classify_recipient};
 use vouchsafe_net::client::{Connection, Fault, Timeouts};
 use vouchsafe_smtp::{Mailbox, Reply, Tick};
 
+use super::pace::Pace;
 use super::relay_gate::{RelayGate, Shown};
 use super::tally::Tally;
 use super::{CACHED_VERDICTS, Means, lock};
+use place::{Idled, Place};
 
 /// A session's longest life; an Exchange Edge closes at 5 min.
 const LIFE: Duration = Duration::from_secs(240);
@@ -37,9 +43,6 @@ const HELD_BACK: Duration = Duration::from_millis(500);
 const SPREAD: Duration = Duration::from_secs(600);
 /// Longest wait for one reply of the delegate: above any tarpit, below forever.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Addresses that may wait for a session. Past it: Unavailable.
-const WAITING: usize = 10_000;
-
 pub(super) struct Recipients {
     shared: Arc<Shared>,
 }
@@ -47,6 +50,7 @@ pub(super) struct Recipients {
 struct Shared {
     settings: settings::Delegate,
     means: Means,
+    pace: Arc<Pace>,
     times: Times,
     state: Mutex<State>,
     relay_gate: Option<RelayGate>,
@@ -55,8 +59,8 @@ struct Shared {
 
 struct State {
     cache: VerdictCache,
-    flights: HashMap<Box<str>, Vec<oneshot::Sender<Verdict>>>,
-    queue: VecDeque<Probe>,
+    flights: HashMap<Box<str>, Flight>,
+    queue: Fair<Question>,
     cap: Cap,
     workers: usize,
     /// Those of the workers that have nothing to do, with a session each; the last one waits since the shortest time.
@@ -78,9 +82,20 @@ struct Idler {
     wake: oneshot::Sender<()>,
 }
 
-#[derive(Clone)]
+/// Who waits for the verdict about an address that is being asked about.
+struct Flight {
+    /// Whose question it is.
+    network: Network,
+    waiters: Vec<oneshot::Sender<Verdict>>,
+}
+
+/// In the queue, and in the hands of the worker that asks it.
+type Question = Arc<Probe>;
+
 struct Probe {
     mailbox: Mailbox,
+    /// Whose place it takes; `None`: ours.
+    network: Network,
     session: String,
     purpose: Purpose,
 }
@@ -96,16 +111,6 @@ enum Purpose {
     Relay(usize),
 }
 
-/// How an idle worker's wait ended.
-enum Idled {
-    /// It is counted among those that are coming.
-    Woken,
-    /// Something came by itself.
-    Early,
-    /// There is nothing to do, it is counted no longer.
-    Over,
-}
-
 struct Kept {
     connection: Connection,
     endpoint: Endpoint,
@@ -115,7 +120,12 @@ struct Kept {
 }
 
 impl Recipients {
-    pub(super) fn new(settings: settings::Delegate, means: Means, tally: Arc<Tally>) -> Recipients {
+    pub(super) fn new(
+        settings: settings::Delegate,
+        means: Means,
+        tally: Arc<Tally>,
+        pace: Arc<Pace>,
+    ) -> Recipients {
         let times = Times {
             yes: settings.verdicts.yes,
             refresh: settings.verdicts.refresh,
@@ -124,7 +134,7 @@ impl Recipients {
         let state = State {
             cache: VerdictCache::new(CACHED_VERDICTS),
             flights: HashMap::new(),
-            queue: VecDeque::new(),
+            queue: Fair::default(),
             cap: Cap::new(settings.recipient_sessions),
             workers: 0,
             idle: Vec::new(),
@@ -136,14 +146,14 @@ impl Recipients {
             held: HashMap::new(),
         };
         let (state, relay_gate) = (Mutex::new(state), RelayGate::of(&settings));
-        let shared = Shared { settings, means, times, state, relay_gate, tally };
+        let shared = Shared { settings, means, pace, times, state, relay_gate, tally };
         Recipients { shared: Arc::new(shared) }
     }
 
-    pub(super) async fn ask(&self, mailbox: &Mailbox, session: &str) -> Verdict {
+    pub(super) async fn ask(&self, mailbox: &Mailbox, asker: &Asker<'_>) -> Verdict {
         let clock = &self.shared.means.clock;
         let begun = clock.tick();
-        let waiting = match self.shared.look_up(mailbox, session) {
+        let waiting = match self.shared.look_up(mailbox, asker) {
             Ok(verdict) => {
                 self.shared.tally.remembered(&verdict);
                 return verdict;
@@ -270,12 +280,19 @@ impl Recipients {
     }
 }
 
-/// The two addresses that the delegate of `*` must refuse.
-fn relay_probes(gate: &RelayGate, session: &str) -> [Probe; 2] {
-    [0, 1].map(|n| Probe {
-        mailbox: gate.probes()[n].clone(),
-        session: session.to_owned(),
-        purpose: Purpose::Relay(n),
+/// Who asks about a recipient.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    /// The client, whose network is served fairly among others; `None`: ourselves, or whom we trust.
+    pub client: Option<IpAddr>,
+    /// The session's id.
+    pub session: &'a str,
+}
+
+fn relay_probes(gate: &RelayGate, session: &str) -> [Question; 2] {
+    [0, 1].map(|n| {
+        let (mailbox, session) = (gate.probes()[n].clone(), session.to_owned());
+        Arc::new(Probe { mailbox, network: None, session, purpose: Purpose::Relay(n) })
     })
 }
 
@@ -294,8 +311,9 @@ impl Shared {
     fn look_up(
         self: &Arc<Self>,
         mailbox: &Mailbox,
-        session: &str,
+        asker: &Asker<'_>,
     ) -> Result<Verdict, oneshot::Receiver<Verdict>> {
+        let network = fair::network(asker.client);
         let key = mailbox.key();
         let now = self.means.clock.tick();
         let mut state = lock(&self.state);
@@ -315,40 +333,53 @@ impl Shared {
                 return Ok(verdict);
             }
         }
-        if !state.flights.contains_key(key.as_str()) {
-            let full = state.queue.len() >= WAITING;
+        let question = || {
+            let (mailbox, session) = (mailbox.clone(), asker.session.to_owned());
+            Arc::new(Probe { mailbox, network, session, purpose: Purpose::Asked })
+        };
+        if let Some(flight) = state.flights.get(key.as_str()) {
+            // Who asks what a harvester guessed right does not wait with it.
+            let owner = flight.network;
+            let is_it = |probe: &Question| probe.purpose == Purpose::Asked && probe.mailbox.key() == key;
+            if owner != network && state.queue.take_over(owner, network, now, is_it).is_some() {
+                if let Some(flight) = state.flights.get_mut(key.as_str()) {
+                    flight.network = network;
+                }
+                self.enqueue(&mut state, question());
+            }
+        } else {
+            let full = state.queue.is_full(network, now);
             if full || !state.breaker.allows(now) {
                 let why = if full { "too many questions wait" } else { "unreachable, tried again shortly" };
                 return Ok(
                     known.unwrap_or_else(|| unavailable(format!("delegate {}: {why}", self.settings.name)))
                 );
             }
-            state.flights.insert(key.as_str().into(), Vec::new());
-            self.enqueue(
-                &mut state,
-                Probe { mailbox: mailbox.clone(), session: session.to_owned(), purpose: Purpose::Asked },
-            );
+            state.flights.insert(key.as_str().into(), Flight { network, waiters: Vec::new() });
+            self.enqueue(&mut state, question());
         }
         match known {
             Some(verdict) => Ok(verdict),
             None => {
                 let (tell, waiting) = oneshot::channel();
-                state.flights.entry(key.into_boxed_str()).or_default().push(tell);
+                if let Some(flight) = state.flights.get_mut(key.as_str()) {
+                    flight.waiters.push(tell);
+                }
                 Err(waiting)
             }
         }
     }
 
-    fn enqueue(self: &Arc<Self>, state: &mut State, probe: Probe) {
-        state.queue.push_back(probe);
+    fn enqueue(self: &Arc<Self>, state: &mut State, question: Question) {
+        state.queue.push(question.network, question, self.means.clock.tick());
         self.muster(state);
     }
 
     /// Sees to it that what waits will be looked at. Questions that wait at the same time share a session: another one
     /// is woken or opened only for what those that are coming have no room for.
     fn muster(self: &Arc<Self>, state: &mut State) {
-        let each = if self.spreads(state) { 1 } else { self.settings.refusals };
-        while state.coming < state.queue.len().div_ceil(each) {
+        let ready = state.queue.ready(self.refusals(), self.places(state));
+        while state.coming < ready {
             if let Some(idler) = state.idle.pop() {
                 state.coming += 1;
                 // It is listed, so it listens.
@@ -356,33 +387,31 @@ impl Shared {
             } else if state.workers < state.cap.now() {
                 state.coming += 1;
                 state.workers += 1;
-                let shared = Arc::clone(self);
-                self.means.tasks.spawn("recipient callouts", async move { shared.work().await });
+                let place = Place::counted(self);
+                self.means.tasks.spawn("recipient callouts", Arc::clone(self).work(place));
             } else {
                 return;
             }
         }
     }
 
-    /// The delegate holds replies back: one question would wait for those before it.
-    fn spreads(&self, state: &State) -> bool {
-        self.means.clock.tick() < state.spread_until
+    /// Where the delegate holds replies back, one question would wait for those before it.
+    fn places(&self, state: &State) -> Places {
+        Places { most: state.cap.now(), slow: self.means.clock.tick() < state.spread_until }
     }
 
     /// One worker: one session at a time, batches until there is nothing to do.
-    async fn work(self: Arc<Self>) {
+    async fn work(self: Arc<Self>, mut place: Place) {
         let mut kept: Option<Kept> = None;
         let mut stop = self.means.tasks.stop_signal();
-        let mut coming = true;
         loop {
-            if coming {
+            if place.is_coming() {
                 // All that can run now runs first: what it asks goes into the same batch.
                 tokio::task::yield_now().await;
             }
-            let room = self.room(kept.as_ref());
-            let batch = match self.take(room, coming) {
+            let batch = match place.take(self.room(kept.as_ref())) {
                 Ok(batch) => batch,
-                Err((number, mut woken)) => {
+                Err(mut woken) => {
                     let stopped = *stop.borrow_and_update();
                     if !stopped {
                         tokio::select! {
@@ -391,22 +420,18 @@ impl Shared {
                             _ = stop.changed() => {}
                         }
                     }
-                    match self.idled(number, stopped) {
-                        Idled::Woken => coming = true,
-                        Idled::Early => coming = false,
-                        Idled::Over => {
-                            if let Some(kept) = kept {
-                                kept.connection.quit().await;
-                            }
-                            return;
+                    if place.idled(stopped) == Idled::Over {
+                        if let Some(kept) = kept {
+                            kept.connection.quit().await;
                         }
+                        return;
                     }
                     continue;
                 }
             };
-            coming = false;
             kept = self.ask_batch(kept, batch).await;
-            if kept.is_none() && self.is_one_too_many() {
+            place.asked();
+            if kept.is_none() && place.is_one_too_many() {
                 return;
             }
             if let Some(done) = kept.take_if(|kept| self.is_spent(kept)) {
@@ -423,37 +448,11 @@ impl Shared {
         state.cap.busy(others)
     }
 
-    /// More workers than the delegate takes sessions: this one ends.
-    fn is_one_too_many(self: &Arc<Self>) -> bool {
-        let mut state = lock(&self.state);
-        let too_many = state.workers > state.cap.now();
-        if too_many {
-            state.workers -= 1;
-            // What this one gave back is for the others, should they all be idle.
-            self.muster(&mut state);
-        }
-        too_many
-    }
-
-    /// How an idle worker's wait ended.
-    fn idled(&self, number: u64, stopped: bool) -> Idled {
-        let mut state = lock(&self.state);
-        let Some(at) = state.idle.iter().position(|idler| idler.number == number) else {
-            return Idled::Woken;
-        };
-        state.idle.remove(at);
-        if !stopped && !state.queue.is_empty() {
-            return Idled::Early;
-        }
-        state.workers -= 1;
-        Idled::Over
-    }
-
     /// Questions that a batch of this session, or of a new one, may have: each may be refused.
     fn room(&self, kept: Option<&Kept>) -> usize {
         let (refusals, questions) = kept.map_or((0, 0), |kept| (kept.refusals, kept.probes));
         let left = |most: usize, used| most.saturating_sub(used);
-        left(self.settings.refusals, refusals).min(left(self.settings.questions, questions))
+        left(self.refusals(), refusals).min(left(self.settings.questions, questions))
     }
 
     fn rules(&self, mailbox: &Mailbox) -> Rules {
@@ -462,15 +461,15 @@ impl Shared {
     }
 
     /// Whether this batch may be asked at this host only behind the two addresses that it must refuse.
-    fn must_show(&self, batch: &[Probe], host: &str) -> bool {
+    fn must_show(&self, batch: &[Question], host: &str) -> bool {
         let Some(gate) = &self.relay_gate else { return false };
         let concerned =
-            |probe: &Probe| matches!(probe.purpose, Purpose::Relay(_)) || gate.decides(&probe.mailbox);
+            |probe: &Question| matches!(probe.purpose, Purpose::Relay(_)) || gate.decides(&probe.mailbox);
         batch.iter().any(concerned) && gate.must_show(host, self.means.clock.tick())
     }
 
     /// Puts the two addresses before the batch where they must be; what has no room then goes back. True if they are there.
-    fn behind_probes(&self, mut batch: Vec<Probe>, kept: &Kept) -> (Vec<Probe>, bool) {
+    fn behind_probes(&self, mut batch: Vec<Question>, kept: &Kept) -> (Vec<Question>, bool) {
         let host = kept.endpoint.to_string();
         let must_show = self.must_show(&batch, &host);
         let Some(gate) = &self.relay_gate else { return (batch, false) };
@@ -502,34 +501,20 @@ impl Shared {
         }
     }
 
+    /// Refusals that a session may collect before it is retired (FACTS section 5).
+    fn refusals(&self) -> usize {
+        self.means.refusals.allowed(&self.settings, self.means.clock.now())
+    }
+
     fn is_spent(&self, kept: &Kept) -> bool {
-        kept.refusals >= self.settings.refusals
+        kept.refusals >= self.refusals()
             || kept.probes >= self.settings.questions
             || self.means.clock.tick().since(kept.since) >= LIFE
     }
 
-    /// The next batch: all there is room for, or a fair share where answers are held back. `Err`: there is nothing to
-    /// do, and the worker is listed as idle.
-    fn take(self: &Arc<Self>, room: usize, coming: bool) -> Result<Vec<Probe>, (u64, oneshot::Receiver<()>)> {
-        let mut state = lock(&self.state);
-        state.coming -= usize::from(coming);
-        if state.queue.is_empty() {
-            let (wake, woken) = oneshot::channel();
-            state.idlers += 1;
-            let number = state.idlers;
-            state.idle.push(Idler { number, wake });
-            return Err((number, woken));
-        }
-        let all = state.queue.len();
-        let share = if self.spreads(&state) { all.div_ceil(state.cap.now()) } else { all };
-        let batch = state.queue.drain(..share.clamp(1, room.max(1))).collect();
-        self.muster(&mut state);
-        Ok(batch)
-    }
-
     /// Asks one batch on the kept session or a new one. A kept session that the delegate closed meanwhile is replaced
     /// once; nothing that was answered is asked again.
-    async fn ask_batch(&self, kept: Option<Kept>, batch: Vec<Probe>) -> Option<Kept> {
+    async fn ask_batch(&self, kept: Option<Kept>, batch: Vec<Question>) -> Option<Kept> {
         let mut kept = kept.and_then(|mut kept| kept.connection.is_ready().then_some(kept));
         if let Some(full) = kept
             .take_if(|kept| self.room(Some(kept)) <= 2 && self.must_show(&batch, &kept.endpoint.to_string()))
@@ -562,6 +547,7 @@ impl Shared {
         let mut refusals = 0;
         let mut heard = self.means.clock.tick();
         let mut held_back = false;
+        let mut refused_last = false;
         let (host, mut shown) = (kept.endpoint.to_string(), Shown::default());
         let ended = kept
             .connection
@@ -577,7 +563,8 @@ impl Shared {
                         _ => self.resolve(probe, &self.believed(&host, probe, verdict)),
                     }
                 }
-                refusals += usize::from(reply.is_permanent());
+                refused_last = reply.is_permanent();
+                refusals += usize::from(refused_last);
             })
             .await;
         if let (true, Some(gate)) = (showing, &self.relay_gate) {
@@ -590,7 +577,7 @@ impl Shared {
         kept.refusals += refusals;
         kept.probes += batch.len();
         let mut answered = answered.into_iter();
-        let left: Vec<Probe> = batch.into_iter().filter(|_| !answered.next().unwrap_or(false)).collect();
+        let left: Vec<Question> = batch.into_iter().filter(|_| !answered.next().unwrap_or(false)).collect();
         match ended {
             // `452 4.5.3` to the very first of a batch: asking anew would go round in circles.
             Ok(()) if left.len() == mailboxes.len() => {
@@ -601,12 +588,21 @@ impl Shared {
                 None
             }
             Ok(()) => {
+                if refusals > 0 {
+                    self.means.refusals.went_on(&self.settings, kept.refusals);
+                }
                 self.again(left);
                 lock(&self.state).cap.good();
                 Some(kept)
             }
             // A kept session that died before its first answer: the delegate closed it, the question is still good.
             Err(fault) if reused && left.len() == mailboxes.len() && fault.is_stale_session() => {
+                self.again(left);
+                None
+            }
+            // Closed for its refusals: the rest is as good a question as before, on a session of its own.
+            Err(fault) if refused_last && fault.is_farewell() => {
+                self.means.refusals.closed_behind(&self.settings, kept.refusals, self.means.clock.now());
                 self.again(left);
                 None
             }
@@ -618,7 +614,7 @@ impl Shared {
     }
 
     /// FACTS section 7: a UTF-8 address and a delegate without SMTPUTF8: `550 5.6.7`, not asked.
-    fn answer_utf8(&self, batch: Vec<Probe>, smtputf8: bool) -> Vec<Probe> {
+    fn answer_utf8(&self, batch: Vec<Question>, smtputf8: bool) -> Vec<Question> {
         let (odd, askable): (Vec<_>, Vec<_>) =
             batch.into_iter().partition(|probe| probe.mailbox.needs_utf8() && !smtputf8);
         for probe in odd {
@@ -637,6 +633,7 @@ impl Shared {
         let timeouts = Timeouts { command: PATIENCE, ..Timeouts::default() };
         let mut last = None;
         for endpoint in &self.settings.recipients {
+            self.pace.session().await;
             let sink = means.trace.sink(session, &endpoint.to_string(), 'D');
             match Connection::open(&means.connector, endpoint, &means.hello, &timeouts, sink).await {
                 Ok(connection) => {
@@ -656,14 +653,15 @@ impl Shared {
     }
 
     /// Gives questions back to the queue, first in line.
-    fn again(&self, probes: Vec<Probe>) {
+    fn again(&self, probes: Vec<Question>) {
+        let now = self.means.clock.tick();
         let mut state = lock(&self.state);
         for probe in probes.into_iter().rev() {
-            state.queue.push_front(probe);
+            state.queue.again(probe.network, probe, now);
         }
     }
 
-    fn failed(&self, probes: &[Probe], fault: &Fault) {
+    fn failed(&self, probes: &[Question], fault: &Fault) {
         let verdict = classify_fault(fault.to_string(), fault.phase, &fault.kind);
         let alert = matches!(verdict, Verdict::Unavailable { alert: true, .. });
         let opened = lock(&self.state).breaker.failed(self.means.clock.tick());
@@ -708,17 +706,19 @@ impl Shared {
         }
         let now = self.means.clock.tick();
         let mut state = lock(&self.state);
+        // A full mailbox is no guess.
+        if accepted || (matches!(verdict, Verdict::Reject { .. }) && !verdict.is_brief()) {
+            state.queue.answered(probe.network, !accepted, now);
+        }
         if accepted {
             let domain = mailbox.domain_key();
             if state.domains.begin(&domain, now)
                 && let Some(mailbox) = made_up(mailbox)
             {
                 // The worker that we are in takes it next: no session is opened for it.
-                state.queue.push_back(Probe {
-                    mailbox,
-                    session: probe.session.clone(),
-                    purpose: Purpose::MadeUp,
-                });
+                let session = probe.session.clone();
+                let made_up = Probe { mailbox, network: None, session, purpose: Purpose::MadeUp };
+                state.queue.push(None, Arc::new(made_up), now);
             }
             if self.settings.catch_all != CatchAll::Accept && state.domains.is_open(&domain, now) {
                 state.held.entry(domain).or_default().push((mailbox.clone(), verdict.clone()));
@@ -804,8 +804,8 @@ impl Shared {
     }
 
     fn tell(&self, key: &str, verdict: &Verdict) {
-        let waiters = lock(&self.state).flights.remove(key).unwrap_or_default();
-        for waiter in waiters {
+        let flight = lock(&self.state).flights.remove(key);
+        for waiter in flight.into_iter().flat_map(|flight| flight.waiters) {
             let _ = waiter.send(verdict.clone());
         }
     }

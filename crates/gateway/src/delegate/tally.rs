@@ -62,6 +62,9 @@ pub struct Health {
     pub sessions_at_most: u64,
     /// Questions about recipients that wait for a session.
     pub waiting: u64,
+    /// It closes sessions earlier than `refusals` says: so many refusals are collected in one.
+    #[serde(default)]
+    pub refusals_learned: Option<u64>,
 }
 
 impl Tally {

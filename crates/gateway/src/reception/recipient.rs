@@ -18,7 +18,7 @@ use vouchsafe_core::verdict::Verdict;
 use vouchsafe_smtp::{Mailbox, Reply};
 
 use super::Refusal;
-use crate::delegate::Delegate;
+use crate::delegate::{Asker, Delegate};
 use crate::gateway::Gateway;
 use crate::sources::{self, Reach};
 
@@ -106,7 +106,8 @@ impl Asking {
         // A busy sender's mail to recipients that are known goes on; only guesses stop here.
         let guesses = self.counted.is_some_and(|client| gateway.guesses_recipients(client));
         let reach = if guesses { Reach::Memory } else { Reach::Delegates };
-        let verdict = sources::recipient(gateway, domain, mailbox, reach, &self.session).await;
+        let asker = Asker { client: self.counted, session: &self.session };
+        let verdict = sources::recipient(gateway, domain, mailbox, reach, &asker).await;
         if guesses && matches!(verdict, Verdict::Unavailable { .. }) {
             return Asked::TooMany(verdict);
         }

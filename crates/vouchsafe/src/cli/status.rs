@@ -37,7 +37,11 @@ fn text(status: &Status, runs: bool) -> String {
     if runs {
         for (name, reachable) in &status.delegates {
             let word = if *reachable { "reachable" } else { "not reachable, tried again shortly" };
-            out.push_str(&format!("Delegate  {name}: {word}\n"));
+            let learned = status.health.get(name).and_then(|health| health.refusals_learned);
+            let early = learned.map_or(String::new(), |n| {
+                format!("; it closes sessions early: {} in one", count(n, "refusal", "refusals"))
+            });
+            out.push_str(&format!("Delegate  {name}: {word}{early}\n"));
         }
         if let Some(any) = &status.any_domain {
             let AnyDomain { delegate, why, .. } = any;
@@ -54,7 +58,8 @@ fn to_json(status: &Status, runs: bool) -> Value {
     let queue = &status.queue;
     let delegate = |(name, reachable): &(String, bool)| {
         // Only who runs has tried them.
-        json!({ "name": name, "reachable": runs.then_some(*reachable) })
+        let learned = status.health.get(name).and_then(|health| health.refusals_learned);
+        json!({ "name": name, "reachable": runs.then_some(*reachable), "refusals_learned": learned })
     };
     json!({
         "running": runs,
@@ -75,6 +80,7 @@ fn to_json(status: &Status, runs: bool) -> Value {
 mod tests {
     use super::*;
     use vouchsafe_core::ports::QueueStats;
+    use vouchsafe_gateway::delegate::Health;
 
     fn status() -> Status {
         Status {
@@ -106,6 +112,14 @@ Delegate  office: not reachable, tried again shortly
         let any = AnyDomain { delegate: "office".to_owned(), open: false, why: "it said 250".to_owned() };
         let status = Status { any_domain: Some(any), ..status() };
         assert!(text(&status, true).ends_with("Domain *  CLOSED, mail is put off: office: it said 250\n"));
+    }
+
+    #[test]
+    fn a_delegate_that_closes_early_is_told() {
+        let health = Health { refusals_learned: Some(2), ..Health::default() };
+        let status = Status { health: [("office".to_owned(), health)].into(), ..status() };
+        assert!(text(&status, true).ends_with("; it closes sessions early: 2 refusals in one\n"));
+        assert_eq!(to_json(&status, true)["delegates"][0]["refusals_learned"], json!(2));
     }
 
     #[test]

@@ -145,6 +145,7 @@ impl Shared {
     async fn open(&self, endpoint: &Endpoint, sink: TraceSink) -> Result<Door, Fault> {
         let timeouts = Timeouts { command: PATIENCE, ..Timeouts::default() };
         let means = &self.means;
+        self.pace.session().await;
         match endpoint.protocol {
             Protocol::Smtp => {
                 let connection =
