@@ -88,7 +88,6 @@ mod tests {
     use crate::ports::Body;
 
     use super::*;
-    use crate::ports::Body;
 
     #[test]
     fn the_mail_is_ascii_automatic_and_from_nobody() {
