@@ -231,7 +231,7 @@ pub enum AttachmentsCommand {
         #[command(flatten)]
         whose: Whose,
         /// Only this link of a message, as `show` names it.
-        #[arg(long, value_name = "LINK", requires = "id")]
+        #[arg(long, value_name = "LINK", conflicts_with_all = ["sender", "recipient"])]
         link: Option<String>,
     },
     /// Give links more time from now on, also after they were taken back or have expired.

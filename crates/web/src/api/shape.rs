@@ -96,7 +96,13 @@ impl Field {
         match self.kind {
             Kind::Integer => Value::from(1),
             Kind::Boolean => Value::from(false),
-            Kind::Nested => Value::Array(Vec::new()),
+            Kind::Nested => match schema["oneOf"][0]["properties"].as_object() {
+                // The first of several objects, told apart by a word.
+                Some(fields) => {
+                    fields.iter().map(|(name, field)| (name.clone(), field["const"].clone())).collect()
+                }
+                None => Value::Array(Vec::new()),
+            },
             Kind::Text if schema["format"] == "uuid" => Value::from("00000000-0000-0000-0000-000000000000"),
             Kind::Text => first.cloned().unwrap_or(Value::from("")),
         }
@@ -153,7 +159,7 @@ fn kind(schema: &Value, schemas: &Map<String, Value>) -> Kind {
         Some("boolean") => Kind::Boolean,
         Some("string") => Kind::Text,
         // Words, each with a sentence of its own.
-        None if schema["oneOf"].is_array() => Kind::Text,
+        None if schema["oneOf"][0]["const"].is_string() => Kind::Text,
         _ => Kind::Nested,
     }
 }
