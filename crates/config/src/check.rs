@@ -33,6 +33,24 @@ pub(crate) fn cross(settings: &Settings, findings: &Findings) {
     queue(settings, findings);
     downloads(settings, findings);
     keeping::check(&settings.attachments, findings);
+    dkim(settings, findings);
+}
+
+/// One record in DNS holds one key.
+fn dkim(s: &Settings, f: &Findings) {
+    for (at, key) in s.dkim.iter().enumerate() {
+        let same = |other: &DkimKey| {
+            other.domain == key.domain && other.selector.eq_ignore_ascii_case(&key.selector)
+        };
+        if s.dkim[..at].iter().any(same) {
+            let what = format!("{}._domainkey.{} is taken twice", key.selector, key.domain);
+            f.fault(
+                &f.at(&format!("dkim[#{}].selector", at + 1), ""),
+                what,
+                "give each key of a domain its own selector",
+            );
+        }
+    }
 }
 
 /// A link must lead somewhere, and only we may say who a client is.

@@ -53,6 +53,8 @@ pub(crate) fn settings(root: &Table, findings: &Findings, lookup: &dyn Lookup) -
         limits: limits(&top),
         web,
         attachments: attachments(&top, public_url, lookup),
+        authentication: authentication(&top),
+        dkim: blocks(&top, "dkim").iter().filter_map(dkim_key).collect(),
     };
     top.finish();
     check::cross(&settings, findings);
@@ -591,6 +593,25 @@ fn attachments(top: &Section<'_>, public_url: Option<String>, lookup: &dyn Looku
     };
     s.finish();
     attachments
+}
+
+fn authentication(top: &Section<'_>) -> Authentication {
+    let s = top.below("authentication", Some("[authentication]"));
+    let servers = |n: &Node| if list(n).is_empty() { Ok(Vec::new()) } else { addresses(n) };
+    let authentication = Authentication {
+        verify: s.flag("verify"),
+        name_servers: s.value("name_servers", servers).unwrap_or_default(),
+    };
+    s.finish();
+    authentication
+}
+
+fn dkim_key(s: &Section<'_>) -> Option<DkimKey> {
+    let domain = s.value("domain", |n| text(n).and_then(endpoint::host_name));
+    let selector = s.value("selector", |n| text(n).and_then(endpoint::host_name));
+    let key = s.text("key").map(PathBuf::from);
+    s.finish();
+    Some(DkimKey { domain: domain?.to_ascii_lowercase(), selector: selector?, key: key? })
 }
 
 fn limits(top: &Section<'_>) -> Limits {

@@ -12,6 +12,7 @@ use vouchsafe_core::detach::Rules;
 use vouchsafe_core::endpoint::Endpoint;
 use vouchsafe_core::guard::Budgets;
 use vouchsafe_core::scan::{ScannerAt, Unscanned};
+pub use vouchsafe_core::outcome::BounceStrangers;
 use vouchsafe_core::stub::Language;
 use vouchsafe_smtp::Secret;
 use vouchsafe_smtp::address::{Mailbox, ReversePath};
@@ -47,6 +48,10 @@ pub struct Settings {
     pub web: Web,
     /// Large parts, swapped for links.
     pub attachments: Attachments,
+    /// SPF, DKIM and DMARC of strangers' mail.
+    pub authentication: Authentication,
+    /// Keys that sign our users' mail, in the order of the file; each domain and selector once.
+    pub dkim: Vec<DkimKey>,
 }
 
 impl Settings {
@@ -437,15 +442,24 @@ pub struct Queue {
     pub soft_bounce: bool,
 }
 
-/// Whether senders on `mx` listeners get DSNs for a next hop's refusal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BounceStrangers {
-    /// Never.
-    Never,
-    /// When SPF or aligned DKIM proves them (until that is there: never).
-    Verified,
-    /// Always: makes backscatter.
-    Always,
+/// SPF, DKIM and DMARC of strangers' mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authentication {
+    /// It is looked at, and told in `Authentication-Results`.
+    pub verify: bool,
+    /// Who is asked; empty: the system's name servers.
+    pub name_servers: Vec<SocketAddr>,
+}
+
+/// A key that signs mail of our users (RFC 6376).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DkimKey {
+    /// The domain of `From`, in lower case.
+    pub domain: String,
+    /// The key's name in DNS.
+    pub selector: String,
+    /// The private key, PEM.
+    pub key: PathBuf,
 }
 
 /// Administration pages, API, metrics; download pages.

@@ -160,7 +160,7 @@ const fn later(key: &'static str, values: &'static [&'static str]) -> Row {
 }
 
 /// Sections: key prefix, heading in the file, a sentence.
-pub const SECTIONS: [(&str, &str, &str); 12] = [
+pub const SECTIONS: [(&str, &str, &str); 14] = [
     ("", "", "At the top of the file, before the first heading."),
     ("listener", "[[listener]]", "Where we listen: one block each."),
     ("tls", "[tls]", "Our certificate. Without it a self-signed one is made at the first start."),
@@ -186,6 +186,16 @@ pub const SECTIONS: [(&str, &str, &str); 12] = [
         "attachments",
         "[attachments]",
         "Large files swapped for links to the download pages. Without `web.public_url` every message passes whole.",
+    ),
+    (
+        "authentication",
+        "[authentication]",
+        "Whether a stranger's mail is who it says: SPF, DKIM and DMARC, told to whoever reads the message in an Authentication-Results field. Nothing is refused for it.",
+    ),
+    (
+        "dkim",
+        "[[dkim]]",
+        "A key that signs mail of users who logged in or are trusted, where the domain of From is its own: one block each. `vouchsafe dkim make DOMAIN` makes one.",
     ),
     ("limits", "[limits]", "Named limits. Those of a session have a reply each."),
     (
@@ -598,7 +608,7 @@ pub const TABLE: &[Row] = &[
         Choice(&["never", "verified", "always"]),
         Value(r#""verified""#),
         Live,
-        "Whether senders from the Internet get a notice when the next hop refuses their mail; else it is held for you to see. verified acts as never in this version.",
+        "Whether senders from the Internet get a notice when the next hop refuses their mail; else it is held for you to see. verified: those whose reverse path SPF or DKIM has proved.",
     ),
     row(
         "queue.soft_bounce",
@@ -606,6 +616,29 @@ pub const TABLE: &[Row] = &[
         Value("false"),
         Live,
         "Hold what would bounce, while you are trying things out.",
+    ),
+    row(
+        "authentication.verify",
+        Flag,
+        Value("true"),
+        Live,
+        "Look at mail that comes to mx listeners from strangers, clients on this machine excepted. Fields that claim to be our own results are dropped in any case.",
+    ),
+    row(
+        "authentication.name_servers",
+        Addresses,
+        Unset("those of the system"),
+        Live,
+        "Who is asked, such as \"192.0.2.53:53\".",
+    ),
+    row("dkim.domain", Host, Required, Live, "Mail whose From is of this domain is signed."),
+    row("dkim.selector", Host, Required, Live, "The key's name in DNS: SELECTOR._domainkey.DOMAIN."),
+    row(
+        "dkim.key",
+        File,
+        Required,
+        Live,
+        "The private key, RSA or Ed25519, in PEM; read at the start and at a reload.",
     ),
     row("limits.sessions", Count(1, 1_000_000), Value("10000"), NewSessions, "Sessions in all; past it 421."),
     row(

@@ -29,7 +29,7 @@ fn file_with(row: &Row, kind: &str, value: &str) -> String {
          [delegate.d]\nhost = \"d.example\"\n{}\
          [[domain]]\nname = \"x.example\"\nrecipients = [\"delegate:d\", \"local\"]\nnext_hop = \"n.example\"\n{}\
          [relay]\n{relay_hop}{logins}{}\
-         [queue]\n{}[limits]\n{}[guard]\n{}[attachments]\n{}[web]\n{}",
+         [queue]\n{}[limits]\n{}[guard]\n{}[attachments]\n{}[web]\n{}[authentication]\n{}",
         at("listener"),
         at("delegate"),
         at("domain"),
@@ -39,6 +39,7 @@ fn file_with(row: &Row, kind: &str, value: &str) -> String {
         at("guard"),
         at("attachments"),
         at("web"),
+        at("authentication"),
     )
 }
 

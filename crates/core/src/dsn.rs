@@ -110,6 +110,7 @@ pub fn notice(notice: &Notice<'_>) -> Option<Accepted> {
         esmtp: true,
         login: None,
         known_sender: true,
+        proven: false,
     };
     let mut envelope = Envelope::new(notice.id, notice.now, origin, mail);
     // RFC 3461 §6.1: a notice asks for none.

@@ -83,6 +83,8 @@ pub struct Origin {
     pub login: Option<String>,
     /// The sender authenticated or is in a trusted network: it always gets its bounces (DESIGN section 6).
     pub known_sender: bool,
+    /// SPF or an aligned DKIM signature proved the reverse path ([`crate::authentication::Proof::of`]).
+    pub proven: bool,
 }
 
 /// A transaction's envelope. `add` is the only way in for a recipient, and it wants a permit (promise 2).

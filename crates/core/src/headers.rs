@@ -1,11 +1,14 @@
-//! Scans a message's header while it is received: notes what it holds, and drops the three fields that a submission
-//! must not carry on (RFC 6409 §8; RFC 5322 §3.6.3 for Bcc; RFC 5321 §4.4 for Return-Path).
+//! Scans a message's header while it is received: notes what it holds, drops the three fields that a submission
+//! must not carry on (RFC 6409 §8; RFC 5322 §3.6.3 for Bcc; RFC 5321 §4.4 for Return-Path), and results of
+//! authentication that only we may have written (RFC 8601 §5).
 //!
-//! Bounded: a field is held back only until its name is known, at most [`NAME`] octets. Never changes an octet that it
-//! passes on, never looks into the body. Proof: tests below (any split of the input gives the same output).
+//! Bounded: a field is held back only until its name is known, at most [`NAME`] octets; `Authentication-Results` until
+//! it ends, at most [`RESULTS`] octets. Never changes an octet that it passes on, never looks into the body. Proof: tests below (any split of the input gives the same output).
 
 /// Octets that are held back while a field's name is looked for (RFC 5322 §2.1.1: a line has at most 998).
 const NAME: usize = 998;
+/// Octets of an `Authentication-Results` field by which it must have said whose it is.
+const RESULTS: usize = 8 * 1024;
 
 /// What is done to a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,8 @@ enum At {
     Pass,
     /// Behind the name of a field that is dropped.
     Drop,
+    /// In a field that is held back until it is known who wrote it.
+    Judge,
     /// Behind the header.
     Body,
 }
@@ -63,6 +68,10 @@ pub struct HeaderScanner {
     mark: Vec<u8>,
     /// The `Received` field under way, at most [`NAME`] octets of it.
     trace: Option<Vec<u8>>,
+    /// The authserv-id whose results are dropped.
+    forged: Option<String>,
+    /// The `Authentication-Results` field under way, and where behind its colon it begins.
+    results: (Vec<u8>, usize),
 }
 
 impl HeaderScanner {
@@ -76,7 +85,14 @@ impl HeaderScanner {
             facts: HeaderFacts::default(),
             mark: Vec::new(),
             trace: None,
+            forged: None,
+            results: (Vec::new(), 0),
         }
+    }
+
+    /// Drops `Authentication-Results` fields that claim to be this authserv-id's (RFC 8601 §5).
+    pub fn without_results_of(self, authserv_id: &str) -> HeaderScanner {
+        HeaderScanner { forged: Some(authserv_id.to_owned()), ..self }
     }
 
     /// Counts `Received` fields that hold this as our own.
@@ -91,15 +107,22 @@ impl HeaderScanner {
         while let Some(&octet) = rest.first() {
             match self.at {
                 At::Body => return out.extend_from_slice(rest),
-                At::Pass | At::Drop => {
+                At::Pass | At::Drop | At::Judge => {
                     let end = rest.iter().position(|&c| c == b'\n').map_or(rest.len(), |at| at + 1);
                     let (line, behind) = rest.split_at(end);
                     self.facts.eight_bit |= !line.is_ascii();
                     if let Some(trace) = &mut self.trace {
                         trace.extend_from_slice(&line[..line.len().min(NAME - trace.len())]);
                     }
-                    if self.at == At::Pass {
-                        out.extend_from_slice(line);
+                    match self.at {
+                        At::Pass => out.extend_from_slice(line),
+                        At::Judge => {
+                            self.results.0.extend_from_slice(line);
+                            if self.results.0.len() > RESULTS {
+                                self.judge(out);
+                            }
+                        }
+                        _ => {}
                     }
                     if line.ends_with(b"\n") {
                         self.at = At::Start;
@@ -108,6 +131,7 @@ impl HeaderScanner {
                 }
                 At::Start => match (octet, self.field) {
                     (b' ' | b'\t', Some(field)) => self.at = field,
+                    _ if self.field == Some(At::Judge) => self.judge(out),
                     (b'\r', _) => rest = self.hold(rest, At::Empty),
                     _ => self.at = At::Name,
                 },
@@ -131,6 +155,9 @@ impl HeaderScanner {
 
     /// The message has ended; passes on what was held back.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
+        if self.field == Some(At::Judge) {
+            self.judge(out);
+        }
         if self.at == At::Name || self.at == At::Empty {
             self.end_without_empty_line(out);
         }
@@ -170,14 +197,38 @@ impl HeaderScanner {
         self.facts.has_message_id |= is("Message-ID");
         self.facts.received += usize::from(received);
         let dropped = self.fix == Fix::Submission && ["Bcc", "Resent-Bcc", "Return-Path"].into_iter().any(is);
-        self.at = if dropped { At::Drop } else { At::Pass };
+        let judged = self.forged.is_some() && is("Authentication-Results");
+        self.at = match (dropped, judged) {
+            (true, _) => At::Drop,
+            (false, true) => At::Judge,
+            (false, false) => At::Pass,
+        };
         self.field = Some(self.at);
-        if !dropped {
-            out.extend_from_slice(&self.held);
+        match self.at {
+            At::Pass => out.extend_from_slice(&self.held),
+            // The colon comes with what is behind the name.
+            At::Judge => self.results = (self.held.clone(), self.held.len() + 1),
+            _ => {}
         }
         self.held.clear();
         self.end_trace();
         self.trace = (received && !self.mark.is_empty()).then(Vec::new);
+    }
+
+    /// Enough of an `Authentication-Results` field is there, or all of it: it is dropped if it claims to be ours, or
+    /// does not say whose it is. What is left of it shares its fate.
+    fn judge(&mut self, out: &mut Vec<u8>) {
+        let (field, value) = std::mem::take(&mut self.results);
+        let id = crate::authentication::authserv_id(field.get(value..).unwrap_or_default());
+        let ours = |id: &str| self.forged.as_ref().is_some_and(|forged| forged.eq_ignore_ascii_case(id));
+        let fate = if id.is_none_or(|id| ours(&id)) { At::Drop } else { At::Pass };
+        if fate == At::Pass {
+            out.extend_from_slice(&field);
+        }
+        self.field = Some(fate);
+        if self.at == At::Judge {
+            self.at = fate;
+        }
     }
 
     /// A `Received` field has ended: was it ours?
@@ -266,6 +317,53 @@ mod tests {
         assert_eq!(out, "To: a\r\nhello\r\nBcc: x\r\n");
         assert!(!facts.no_header);
         assert!(!scan(Fix::Submission, &[b"\r\nbody\r\n"]).1.no_header);
+    }
+
+    fn judge(message: &str, size: usize) -> String {
+        let mut scanner = HeaderScanner::new(Fix::Untouched).without_results_of("gate.example");
+        let mut out = Vec::new();
+        for chunk in message.as_bytes().chunks(size) {
+            match scanner.in_body() {
+                true => out.extend_from_slice(chunk),
+                false => scanner.push(chunk, &mut out),
+            }
+        }
+        scanner.finish(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn results_that_claim_to_be_ours_are_dropped_with_their_folds_and_nothing_else() {
+        let message = "To: a\r\nAuthentication-Results: gate.example; spf=pass\r\n smtp.mailfrom=x\r\n\
+                       authentication-results : (a comment) GATE.example/1;\r\n\tdkim=pass\r\n\
+                       Authentication-Results: other.example; spf=pass\r\n folded\r\n\
+                       Authentication-Results:\r\n\t\"gate.example\"; dmarc=pass\r\n\
+                       ARC-Authentication-Results: i=1; gate.example; none\r\nAuthentication-Results:\r\n\
+                       Subject: x\r\n\r\nAuthentication-Results: gate.example; body\r\n";
+        let left = "To: a\r\nAuthentication-Results: other.example; spf=pass\r\n folded\r\n\
+                    ARC-Authentication-Results: i=1; gate.example; none\r\nSubject: x\r\n\r\n\
+                    Authentication-Results: gate.example; body\r\n";
+        for size in [1, 2, 5, 16, 4096] {
+            assert_eq!(judge(message, size), left, "by {size}");
+        }
+        assert_eq!(judge("Authentication-Results: gate.example; none", 9), "");
+        assert_eq!(
+            judge("Authentication-Results: other.example; none", 9),
+            "Authentication-Results: other.example; none"
+        );
+        assert_eq!(judge("Authentication-Results: gate.example;\r\n\r\nx", 9), "\r\nx");
+        assert_eq!(scan(Fix::Untouched, &[message.as_bytes()]).0, message);
+    }
+
+    #[test]
+    fn results_that_do_not_say_whose_they_are_are_not_held_for_ever() {
+        let long = "x".repeat(2 * RESULTS);
+        let of_others = format!("Authentication-Results: other.example; {long}\r\n {long}\r\n\r\n");
+        let of_nobody = format!("Authentication-Results: ({long}) gate.example;\r\n {long}\r\n\r\n");
+        for size in [1, 1000, 100_000] {
+            assert_eq!(judge(&of_others, size), of_others);
+            assert_eq!(judge(&of_nobody, size), "\r\n");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 pub mod attachments;
 pub mod automatic;
+pub mod authentication;
 pub mod bounded;
 pub mod breaker;
 pub mod bucket;

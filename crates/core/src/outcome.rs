@@ -10,7 +10,7 @@ use vouchsafe_smtp::client::{DeliveryReplies, FaultKind, Phase};
 use vouchsafe_smtp::extension::Capabilities;
 use vouchsafe_smtp::{BodyKind, Enhanced, MailFrom, RcptTo, Reply};
 
-use crate::envelope::MessageId;
+use crate::envelope::{MessageId, Origin};
 
 /// What is done with a recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,12 +64,34 @@ pub struct Outcome {
     pub route_fault: bool,
 }
 
+/// Whether senders on `mx` listeners get DSNs for a next hop's refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BounceStrangers {
+    /// Never.
+    Never,
+    /// When SPF or an aligned DKIM signature proved the reverse path: else the bounce would go to whoever was forged.
+    Verified,
+    /// Always: makes backscatter.
+    Always,
+}
+
+impl BounceStrangers {
+    /// Whether a stranger's message of this origin bounces.
+    pub fn allows(self, origin: &Origin) -> bool {
+        match self {
+            BounceStrangers::Never => false,
+            BounceStrangers::Verified => origin.proven,
+            BounceStrangers::Always => true,
+        }
+    }
+}
+
 /// What decides between failing and holding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// The sender authenticated or is in a trusted network.
     pub known_sender: bool,
-    /// `bounce_strangers = "always"`.
+    /// This message bounces although its sender is a stranger ([`BounceStrangers::allows`]).
     pub bounce_strangers: bool,
     /// `soft_bounce`.
     pub soft_bounce: bool,
@@ -373,6 +395,28 @@ mod tests {
             assert!(held.words.starts_with("refused by next hop: 55"), "{}", held.words);
             assert_eq!(one(&replies, Rules { soft_bounce: true, ..KNOWN }).end, End::Hold);
             assert_eq!(one(&replies, Rules { bounce_strangers: true, ..STRANGER }).end, End::Fail);
+        }
+    }
+
+    #[test]
+    fn a_stranger_bounces_where_its_reverse_path_is_proven_or_the_settings_always_want_it() {
+        let origin = |proven| Origin {
+            session: String::new(),
+            listener: "mx".to_owned(),
+            client: None,
+            port: None,
+            helo: String::new(),
+            esmtp: true,
+            login: None,
+            known_sender: false,
+            proven,
+        };
+        for (policy, unproven, proven) in [
+            (BounceStrangers::Never, false, false),
+            (BounceStrangers::Verified, false, true),
+            (BounceStrangers::Always, true, true),
+        ] {
+            assert_eq!((policy.allows(&origin(false)), policy.allows(&origin(true))), (unproven, proven));
         }
     }
 

@@ -42,10 +42,11 @@ pub struct TraceFacts<'a> {
     pub now: Timestamp,
 }
 
-/// All that is put on top of a message: `Received`, then what a submission lacks. Ends with CRLF; with an empty line
+/// All that is put on top of a message: `Authentication-Results`, whole, if there are any (RFC 8601 §4.1: above the trace
+/// of the host that made them); `Received`; then what a submission lacks. Ends with CRLF; with an empty line
 /// if the message has no header of its own, so that its first line cannot become part of ours.
-pub fn head(trace: &TraceFacts<'_>, header: &HeaderFacts, fix: Fix) -> Bytes {
-    let mut head = received_header(trace);
+pub fn head(trace: &TraceFacts<'_>, results: Option<&str>, header: &HeaderFacts, fix: Fix) -> Bytes {
+    let mut head = results.unwrap_or_default().to_owned() + &received_header(trace);
     if fix == Fix::Submission && !header.has_date {
         let _ = write!(head, "Date: {}\r\n", trace.now.rfc5322());
     }
@@ -193,8 +194,9 @@ mod tests {
 
     #[test]
     fn only_a_submission_gets_a_missing_date_and_message_id() {
-        let text =
-            |header: &HeaderFacts, fix| String::from_utf8(head(&facts(), header, fix).to_vec()).unwrap();
+        let text = |header: &HeaderFacts, fix| {
+            String::from_utf8(head(&facts(), None, header, fix).to_vec()).unwrap()
+        };
         let none = HeaderFacts::default();
         let all = text(&none, Fix::Submission);
         assert!(all.contains("\r\nDate: Mon, 23 Nov 2026 06:35:38 +0000\r\n"));
@@ -204,5 +206,8 @@ mod tests {
         assert_eq!(text(&both, Fix::Submission), received_header(&facts()));
         let bare = HeaderFacts { no_header: true, ..none };
         assert!(text(&bare, Fix::Untouched).ends_with("+0000\r\n\r\n"));
+        let results = "Authentication-Results: gate.example; spf=pass\r\n";
+        let all = head(&facts(), Some(results), &HeaderFacts::default(), Fix::Untouched);
+        assert_eq!(all, (results.to_owned() + &received_header(&facts())).as_bytes());
     }
 }

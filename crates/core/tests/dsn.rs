@@ -46,6 +46,7 @@ fn message(from: &str, ret: Option<Ret>) -> Message {
         esmtp: true,
         login: None,
         known_sender: true,
+        proven: false,
     };
     Message { id: id("01"), received_at: ARRIVAL, origin, mail, size: CONTENT.len() as u64 }
 }

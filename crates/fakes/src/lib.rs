@@ -3,6 +3,7 @@
 //!
 //! Invariant: nothing here is built on the gateway's own server machine, so a fault there is not mirrored here.
 //! They speak over any stream, so a test needs no port ([`dial::PipeDialer`]), and over TCP ([`serve_tcp`]).
+//! A name server for the tests of authentication is [`dns`].
 //! Every odd thing that a real server does is a field of `Behaviour` or a [`fault::Fault`]; some recipients and
 //! logins tell the fake what to do by their name (`bob+550@`, `slow@`, `down@`: see [`telling`]).
 //!
@@ -21,6 +22,7 @@
 pub mod delegate;
 pub mod dial;
 pub mod dialogue;
+pub mod dns;
 pub mod fault;
 mod host;
 pub mod next_hop;

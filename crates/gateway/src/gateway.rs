@@ -10,6 +10,7 @@ use vouchsafe_core::guard::Guard;
 use vouchsafe_core::ports::{
     Clock, GuardStore, History, HistoryEvent, MailStore, SettingsStore, VerdictStore,
 };
+use vouchsafe_net::authentication::Verifier;
 use vouchsafe_net::client::{Connector, Hello};
 use vouchsafe_net::clock::SystemClock;
 use vouchsafe_net::stream::Dial;
@@ -106,6 +107,8 @@ pub struct Gateway {
     pub tasks: Tasks,
     /// Memory for bodies.
     pub budget: Arc<Budget>,
+    /// Looks at mail of strangers.
+    pub verifier: Verifier,
     /// Opens our connections, and knows them when they come back to us.
     pub connector: Arc<Connector>,
     /// Whether mail can be taken.
@@ -173,6 +176,7 @@ impl Gateway {
             trace,
             tasks,
             budget,
+            verifier: Verifier::default(),
             connector,
             readiness: Readiness::default(),
         })

@@ -12,6 +12,7 @@ use vouchsafe_core::detach::Rules;
 use vouchsafe_core::headers::{Fix, HeaderFacts, HeaderScanner};
 use vouchsafe_core::ports::{Body, MailStore, Reservation, SMALL_BODY, StoreFault};
 use vouchsafe_core::trace::mark;
+use vouchsafe_net::authentication::reading::{Read, Reading};
 use vouchsafe_smtp::Reply;
 
 use crate::detaching::{Detacher, Outcome};
@@ -57,6 +58,14 @@ pub struct Detach {
     pub keep_raw: bool,
 }
 
+/// What is done about who the message says it is from.
+pub struct Authentication {
+    /// `Authentication-Results` of this name are dropped: only we may write them.
+    pub forged: Option<String>,
+    /// The octets are read, as they come, for the checks at the dot.
+    pub reading: Option<Reading>,
+}
+
 /// Where octets go that are not kept in the buffer.
 enum Rest {
     /// As they are.
@@ -73,6 +82,7 @@ pub struct Intake {
     reservation: Box<dyn Reservation>,
     reserved: u64,
     scanner: HeaderScanner,
+    reading: Option<Reading>,
     buffer: Vec<u8>,
     rest: Rest,
     /// Octets have gone to `rest`.
@@ -96,7 +106,12 @@ impl Intake {
         max_hops: usize,
         hostname: &str,
         detach: Option<Detach>,
+        authentication: Authentication,
     ) -> Intake {
+        let mut scanner = HeaderScanner::new(fix).counting(mark(hostname));
+        if let Some(name) = &authentication.forged {
+            scanner = scanner.without_results_of(name);
+        }
         let factor = if detach.as_ref().is_some_and(|detach| detach.keep_raw) { 2 } else { 1 };
         let least = detach.as_ref().map_or(u64::MAX, |detach| detach.rules.least());
         let spool = Spool::new(Arc::clone(&store));
@@ -112,7 +127,8 @@ impl Intake {
             held: 0,
             reservation,
             reserved,
-            scanner: HeaderScanner::new(fix).counting(mark(hostname)),
+            scanner,
+            reading: authentication.reading,
             buffer: Vec::new(),
             rest,
             begun: false,
@@ -127,6 +143,9 @@ impl Intake {
     /// Takes octets. An error refuses the message.
     pub fn push(&mut self, octets: &[u8]) -> Result<(), Reply> {
         self.size += octets.len() as u64;
+        if let Some(reading) = &mut self.reading {
+            reading.push(octets);
+        }
         if self.size * self.factor > self.reserved {
             let more = self.size * self.factor + AHEAD.min(self.size);
             self.reservation.grow(more).map_err(|fault| refusal(&fault))?;
@@ -144,7 +163,8 @@ impl Intake {
                 return Err(Reply::new(552, (5, 3, 4), "Message header is too large"));
             }
         }
-        while self.held < self.buffer.len() as u64 && !self.spill {
+        let header = self.reading.as_ref().map_or(0, Reading::held);
+        while self.held < (self.buffer.len() + header) as u64 && !self.spill {
             if self.budget.take(STEP as u64) {
                 self.held += STEP as u64;
             } else {
@@ -186,6 +206,7 @@ impl Intake {
         self.scanner.finish(&mut tail);
         self.buffer = tail;
         let facts = self.scanner.facts().clone();
+        let read = self.reading.take().map(Reading::finish);
         let content = if self.begun || self.buffer.len() as u64 > self.least {
             self.write().await?;
             match std::mem::replace(&mut self.rest, Rest::Plain(Spool::new(Arc::clone(&self.store)))) {
@@ -201,7 +222,7 @@ impl Intake {
         } else {
             Content::Body(Body::Memory(Bytes::from(std::mem::take(&mut self.buffer))))
         };
-        Ok(Finished { facts, content, keep: self })
+        Ok(Finished { facts, read, content, keep: self })
     }
 }
 
@@ -223,6 +244,8 @@ pub(crate) enum Content {
 pub struct Finished {
     /// What its header has.
     pub facts: HeaderFacts,
+    /// What its signatures are checked against.
+    pub read: Option<Read>,
     /// The content.
     pub(crate) content: Content,
     /// Keeps reservation and budget until the message is durable.

@@ -2,6 +2,7 @@
 //!
 //! Invariant: the only system clocks and the only sockets of the workspace are here. Nothing is decided here.
 
+pub mod authentication;
 pub mod certificate;
 pub mod clamd;
 pub mod client;

@@ -121,6 +121,7 @@ fn origin() -> Origin {
         esmtp: true,
         login: Some("alice".to_owned()),
         known_sender: true,
+        proven: false,
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use vouchsafe_config::{BounceStrangers, Settings};
+use vouchsafe_config::Settings;
 use vouchsafe_core::dsn::{self, Action, Notice, Reported};
 use vouchsafe_core::outcome::{Blame, End, Rules, give_up};
 use vouchsafe_core::ports::{
@@ -25,7 +25,7 @@ const AGAIN_AT_MOST: Duration = Duration::from_secs(60);
 pub(super) fn rules(settings: &Settings, delivery: &Delivery) -> Rules {
     Rules {
         known_sender: delivery.message.origin.known_sender,
-        bounce_strangers: settings.queue.bounce_strangers == BounceStrangers::Always,
+        bounce_strangers: settings.queue.bounce_strangers.allows(&delivery.message.origin),
         soft_bounce: settings.queue.soft_bounce,
     }
 }

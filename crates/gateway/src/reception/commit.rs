@@ -7,6 +7,8 @@ use vouchsafe_core::envelope::Envelope;
 use vouchsafe_core::headers::Fix;
 use vouchsafe_core::ports::{Accepted, Body, Clock, HistoryEvent, StoreFault};
 use vouchsafe_core::trace::{TraceFacts, head};
+use vouchsafe_net::authentication::reading::Read;
+use vouchsafe_net::authentication::{Asked, Verdict};
 use vouchsafe_net::server::TlsFacts;
 use vouchsafe_smtp::Reply;
 use vouchsafe_smtp::server::Answer;
@@ -36,8 +38,12 @@ impl Committing {
     }
 
     async fn commit(self) -> Result<Answer, StoreFault> {
-        let Committing { gateway, listener, settings, hello, tls, envelope, intake } = self;
-        let Finished { facts, content, keep } = intake.finish().await?;
+        let Committing { gateway, listener, settings, hello, tls, mut envelope, intake } = self;
+        let Finished { facts, read, content, keep } = intake.finish().await?;
+        let verdict = match &read {
+            Some(read) => authenticate(&gateway, &settings, &mut envelope, read).await,
+            None => None,
+        };
         let now = gateway.clock.now();
         let attachments = &settings.attachments;
         let (body, detached, largest) = match content {
@@ -82,6 +88,7 @@ impl Committing {
                 only_recipient: only,
                 now,
             },
+            verdict.as_ref().map(|verdict| verdict.header.as_str()),
             &facts,
             fix,
         );
@@ -97,8 +104,9 @@ impl Committing {
         let deliveries =
             gateway.stores.mail.accept(Accepted { envelope, head, body, due: now, claim, detached }).await?;
         drop(keep);
+        let authentication = verdict.map_or(String::new(), |verdict| verdict.words);
         tracing::info!(session = %event.session, id = %id, sender = %event.sender, recipients = %event.recipient,
-            "message accepted");
+            %authentication, "message accepted");
         gateway.record(event);
         if claim {
             gateway.deliverer.offer(deliveries, content);
@@ -107,6 +115,25 @@ impl Committing {
         }
         Ok(Answer::Yes(Reply::new(250, (2, 0, 0), format!("Ok: queued as {id}"))))
     }
+}
+
+/// Looks at a stranger's message, and notes whether its reverse path is proved.
+async fn authenticate(
+    gateway: &Gateway,
+    settings: &Settings,
+    envelope: &mut Envelope,
+    read: &Read,
+) -> Option<Verdict> {
+    let origin = &envelope.origin;
+    let asked = Asked {
+        hostname: &settings.hostname,
+        client: origin.client?,
+        helo: &origin.helo,
+        sender: envelope.mail.reverse_path.as_str(),
+    };
+    let verdict = gateway.verifier.verify(&asked, read, &settings.authentication.name_servers).await;
+    envelope.origin.proven = verdict.proof.of(&envelope.mail.reverse_path);
+    Some(verdict)
 }
 
 fn body_len(body: &Body) -> u64 {

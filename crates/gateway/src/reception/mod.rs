@@ -18,6 +18,7 @@ use vouchsafe_core::envelope::{Envelope, MessageId, Origin};
 use vouchsafe_core::headers::Fix;
 use vouchsafe_core::policy::{self, Client, RelayPermit};
 use vouchsafe_core::ports::{BoxFuture, Clock, HistoryEvent, Reservation, StoreFault};
+use vouchsafe_net::authentication::reading::Reading;
 use vouchsafe_net::server::{Handler, TlsFacts, Work};
 use vouchsafe_smtp::server::{Answer, Claim, Config, Question};
 use vouchsafe_smtp::{MailFrom, RcptTo, Reply};
@@ -25,7 +26,7 @@ use vouchsafe_smtp::{MailFrom, RcptTo, Reply};
 use crate::delegate::{Asked, Exchange, Step};
 use crate::detaching::forms;
 use crate::gateway::Gateway;
-use crate::intake::{Intake, refusal};
+use crate::intake::{Authentication, Intake, refusal};
 use crate::quota;
 use commit::Committing;
 use login::Sasl;
@@ -224,6 +225,8 @@ impl Session {
             esmtp: self.hello.1,
             login: self.login.clone(),
             known_sender: self.known_sender(),
+            // Known at the dot.
+            proven: false,
         };
         self.transaction = Some(Box::new(Transaction {
             envelope: Envelope::new(MessageId::at(now), now, origin, mail),
@@ -308,6 +311,14 @@ impl Session {
         let Some(reservation) = transaction.reservation.take() else {
             return Answer::No(refusal(&StoreFault::Broken("body without its space".to_owned())));
         };
+        let untrusted = self.listener.kind != ListenerKind::Trusted;
+        let stranger = self.listener.kind == ListenerKind::Mx
+            && !transaction.envelope.origin.known_sender
+            && transaction.envelope.origin.client.is_some_and(|client| !client.is_loopback());
+        let authentication = Authentication {
+            forged: untrusted.then(|| transaction.settings.hostname.clone()),
+            reading: (stranger && transaction.settings.authentication.verify).then(Reading::default),
+        };
         let detach =
             forms::detach(&transaction.envelope, &transaction.settings.attachments, &self.gateway.stores);
         transaction.intake = Some(Intake::new(
@@ -318,6 +329,7 @@ impl Session {
             transaction.settings.limits.received_hops,
             &transaction.settings.hostname,
             detach,
+            authentication,
         ));
         Answer::Yes(Reply::plain(354, "Start mail input"))
     }

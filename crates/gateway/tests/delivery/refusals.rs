@@ -133,15 +133,23 @@ async fn soft_bounce_holds_instead() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn strangers_are_bounced_only_where_the_settings_say_always() {
-    for (policy, bounces) in [("never", 0), ("verified", 0), ("always", 1)] {
+async fn strangers_are_bounced_where_they_are_proven_or_the_settings_say_always() {
+    for (policy, proven, bounces) in [
+        ("never", false, 0),
+        ("never", true, 0),
+        ("verified", false, 0),
+        ("verified", true, 1),
+        ("always", false, 1),
+    ] {
         let world = World::new(&format!("[queue]\nbounce_strangers = \"{policy}\""));
         let (home, relay) = (world.hop("home.example"), world.hop("relay.example"));
         home.answers("RCPT", "550 5.1.1 No such user");
-        world.send(world.message("eve@abroad.example", &["bob@home.example"]).stranger()).await;
+        let message = world.message("eve@abroad.example", &["bob@home.example"]);
+        let message = if proven { message.proven_stranger() } else { message.stranger() };
+        world.send(message).await;
         world.until(if bounces == 1 { "failed" } else { "held" }, 1).await;
         world.pass(DAY).await;
-        assert_eq!((relay.taken().len(), world.held().await), (bounces, 1 - bounces), "{policy}");
+        assert_eq!((relay.taken().len(), world.held().await), (bounces, 1 - bounces), "{policy} {proven}");
     }
 }
 

@@ -271,7 +271,14 @@ impl World {
             .iter()
             .map(|to| RcptTo { mailbox: Mailbox::parse(to, true).unwrap(), notify: None, orcpt: None })
             .collect();
-        Draft { mail, to, client: None, known: true, body: "Subject: hi\r\n\r\nHello\r\n.dot\r\n".into() }
+        Draft {
+            mail,
+            to,
+            client: None,
+            known: true,
+            proven: false,
+            body: "Subject: hi\r\n\r\nHello\r\n.dot\r\n".into(),
+        }
     }
 
     pub fn accepted(&self, draft: Draft, claim: bool) -> Accepted {
@@ -285,6 +292,7 @@ impl World {
             esmtp: true,
             login: None,
             known_sender: draft.known,
+            proven: draft.proven,
         };
         let mut envelope = Envelope::new(MessageId::at(now), now, origin, draft.mail);
         for to in draft.to {
@@ -378,6 +386,7 @@ pub struct Draft {
     pub to: Vec<RcptTo>,
     pub client: Option<SocketAddr>,
     pub known: bool,
+    pub proven: bool,
     pub body: Bytes,
 }
 
@@ -387,6 +396,9 @@ impl Draft {
     }
     pub fn stranger(self) -> Draft {
         Draft { known: false, ..self }
+    }
+    pub fn proven_stranger(self) -> Draft {
+        Draft { known: false, proven: true, ..self }
     }
     pub fn body(self, body: impl Into<Bytes>) -> Draft {
         Draft { body: body.into(), ..self }

@@ -28,6 +28,8 @@ pub struct Meta {
     login: Option<String>,
     #[serde(rename = "k", default, skip_serializing_if = "is_default")]
     known_sender: bool,
+    #[serde(rename = "v", default, skip_serializing_if = "is_default")]
+    proven: bool,
     /// Empty for the null reverse path.
     #[serde(rename = "f")]
     from: String,
@@ -62,6 +64,7 @@ impl Meta {
             old: !origin.esmtp,
             login: origin.login.clone(),
             known_sender: origin.known_sender,
+            proven: origin.proven,
             from: mail.reverse_path.as_str().to_owned(),
             size: mail.size,
             eight_bit: mail.body == BodyKind::EightBitMime,
@@ -87,6 +90,7 @@ impl Meta {
             esmtp: !self.old,
             login: self.login,
             known_sender: self.known_sender,
+            proven: self.proven,
         };
         let mail = MailFrom {
             reverse_path,
@@ -218,5 +222,8 @@ mod tests {
         let (origin, mail) = serde_json::from_str::<Meta>(earlier).unwrap().into_core().unwrap();
         assert_eq!((origin.port, origin.helo.as_str(), origin.esmtp), (None, "", true));
         assert_eq!(to_json(&Meta::of(&origin, &mail)), earlier, "and written as it was");
+        assert!(!origin.proven);
+        let proven = to_json(&Meta::of(&Origin { proven: true, ..origin }, &mail));
+        assert!(serde_json::from_str::<Meta>(&proven).unwrap().into_core().unwrap().0.proven);
     }
 }

@@ -55,6 +55,7 @@ pub fn envelope(id: MessageId, from: &str, to: &[&str]) -> Envelope {
         esmtp: false,
         login: Some("alice".to_owned()),
         known_sender: true,
+        proven: false,
     };
     let mut envelope = Envelope::new(id, NOW, origin, mail(from));
     for address in to {
