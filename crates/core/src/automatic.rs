@@ -67,6 +67,7 @@ impl Automatic<'_> {
             esmtp: true,
             login: None,
             known_sender: true,
+            proven: false,
         };
         let mut envelope = Envelope::new(*id, *now, origin, sender);
         let never = Notify { success: false, failure: false, delay: false };

@@ -18,6 +18,7 @@ use vouchsafe_config::{
 };
 use vouchsafe_core::policy;
 use vouchsafe_core::ports::Clock;
+use vouchsafe_net::authentication::signing::Keys;
 use vouchsafe_net::proxy::{self, Told};
 use vouchsafe_net::server::{Connection, drive};
 use vouchsafe_net::server_tls;
@@ -49,9 +50,10 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Loads the certificate. Errors are words for the administrator.
+    /// Loads the certificate and the keys that sign. Errors are words for the administrator.
     pub fn new(gateway: Arc<Gateway>) -> Result<Supervisor, String> {
         let acceptor = certificate(&gateway.settings.load())?;
+        gateway.deliverer.sign_with(keys(&gateway.settings.load())?);
         Ok(Supervisor {
             gateway,
             acceptor: Arc::new(ArcSwap::from_pointee(acceptor)),
@@ -117,9 +119,11 @@ impl Supervisor {
         self.port(listener.to_owned()).session(stream, peer, None).await;
     }
 
-    /// Puts checked settings in force. A certificate that cannot be loaded keeps the old one and says so.
+    /// Puts checked settings in force. A certificate or key that cannot be loaded keeps the old ones and says so.
     pub fn reload(&self, settings: Settings) -> Result<(), String> {
-        self.acceptor.store(Arc::new(certificate(&settings)?));
+        let (acceptor, keys) = (certificate(&settings)?, keys(&settings)?);
+        self.acceptor.store(Arc::new(acceptor));
+        self.gateway.deliverer.sign_with(keys);
         self.gateway.apply(settings);
         Ok(())
     }
@@ -148,6 +152,12 @@ impl Supervisor {
             made: Mutex::default(),
         }
     }
+}
+
+/// The DKIM keys. The error names the file.
+fn keys(settings: &Settings) -> Result<Keys, String> {
+    let places = settings.dkim.iter().map(|key| (&*key.domain, &*key.selector, &*key.key));
+    Keys::load(places).map_err(|fault| format!("dkim.key: {fault}"))
 }
 
 fn certificate(settings: &Settings) -> Result<TlsAcceptor, String> {

@@ -22,6 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 const DOORS: &[(&str, &[&str])] = &[
     ("rusqlite", &["store"]),
     ("object_store", &["store"]),
+    ("mail-auth", &["net"]),
     ("socket2", &["net"]),
     ("rustls-platform-verifier", &["net"]),
     ("tokio-rustls", &["net", "gateway", "fakes", "bench"]),

@@ -314,12 +314,18 @@ impl<'a> Trial<'a> {
         if fit.is_empty() {
             return Step::Judged;
         }
+        let keys = self.deliverer.keys.load_full();
+        let signatures = match content::signatures(self.job, store, &link, &keys).await {
+            Ok(signatures) => signatures,
+            Err(fault) => return Step::Over(self.store_fault(&fault)),
+        };
         let mut content = match content::open(self.job, store, &link).await {
             Ok(content) => content,
             Err(fault) => return Step::Over(self.store_fault(&fault)),
         };
         let to: Vec<RcptTo> = fit.iter().map(|at| delivery.recipients[*at].to.clone()).collect();
-        let size = content::size(self.job, &link);
+        let size = content::size(self.job, &link) + signatures.len() as u64;
+        content.put_on_top(signatures);
         let sent = session.connection.deliver(&mail, &to, size, &mut content).await;
         session.messages += 1;
         match (sent, content.fault) {

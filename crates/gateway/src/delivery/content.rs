@@ -9,6 +9,7 @@ use vouchsafe_core::headers::{Fix, HeaderScanner};
 use vouchsafe_core::outcome::Needs;
 use vouchsafe_core::ports::{BodyReader, BoxFuture, MailStore, StoreFault};
 use vouchsafe_core::recipe::{Render, Rendered};
+use vouchsafe_net::authentication::signing::Keys;
 
 use super::board::Job;
 
@@ -28,7 +29,7 @@ pub(super) async fn open(job: &Job, store: &dyn MailStore, link: &str) -> Result
         }),
         None => reader,
     };
-    Ok(Content { reader, fault: None })
+    Ok(Content { top: Bytes::new(), reader, fault: None })
 }
 
 /// Octets that [`open`] will give.
@@ -42,14 +43,26 @@ pub(super) fn size(job: &Job, link: &str) -> u64 {
 
 /// A reader that remembers what went wrong at our end: the client's side of the session only tells that something did.
 pub(super) struct Content {
+    /// Given out first.
+    top: Bytes,
     reader: Box<dyn BodyReader>,
     /// The store's fault, if it had one.
     pub fault: Option<StoreFault>,
 }
 
+impl Content {
+    /// Puts these octets in front of the message.
+    pub fn put_on_top(&mut self, octets: Bytes) {
+        self.top = octets;
+    }
+}
+
 impl BodyReader for Content {
     fn next(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, StoreFault>> {
         Box::pin(async move {
+            if !self.top.is_empty() {
+                return Ok(Some(std::mem::take(&mut self.top)));
+            }
             let chunk = self.reader.next().await;
             self.fault = chunk.as_ref().err().cloned();
             chunk
@@ -130,6 +143,30 @@ pub(super) async fn needs(mut content: Content) -> Result<Needs, StoreFault> {
         }
     }
     Ok(Needs { eight_bit, utf8_header: scanner.facts().eight_bit })
+}
+
+/// Our DKIM signatures over the message as this transaction sends it: its links stand in it, so each copy has its own.
+/// Read once through; nothing for mail of strangers, or of a domain that we have no key of.
+pub(super) async fn signatures(
+    job: &Job,
+    store: &dyn MailStore,
+    link: &str,
+    keys: &Keys,
+) -> Result<Bytes, StoreFault> {
+    let message = &job.delivery.message;
+    if keys.is_empty() || !message.origin.known_sender {
+        return Ok(Bytes::new());
+    }
+    let mut content = open(job, store, link).await?;
+    let mut signing = keys.begin();
+    while signing.goes_on() {
+        let Some(chunk) = content.next().await? else { break };
+        signing.push(&chunk);
+    }
+    Ok(signing.finish().map(Bytes::from).unwrap_or_else(|fault| {
+        tracing::error!(id = %message.id, blame = "us", "sent without a signature: {fault}");
+        Bytes::new()
+    }))
 }
 
 /// The first octets of a message, for a notice; empty if they cannot be read: the notice is due all the same. Its

@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use vouchsafe_config::Settings;
 use vouchsafe_core::ports::{Clock, Delivery, History, MailStore};
 use vouchsafe_core::{Endpoint, Timestamp};
+use vouchsafe_net::authentication::signing::Keys;
 use vouchsafe_net::client::{Connector, Hello, TraceSink};
 
 use board::{Board, Job};
@@ -64,6 +65,8 @@ pub struct Deliverer {
     board: Mutex<Board>,
     agenda: Mutex<Agenda>,
     noted: Noted,
+    /// Keys that sign what we send.
+    keys: ArcSwap<Keys>,
     /// Wakes `run`.
     bell: Notify,
 }
@@ -86,7 +89,14 @@ impl Deliverer {
     pub fn new(deps: Deps) -> Arc<Deliverer> {
         let board = Mutex::new(Board::new(deps.settings.load_full()));
         let agenda = Mutex::new(Agenda { ask: true, due: None, asked: None });
-        Arc::new(Deliverer { deps, board, agenda, noted: Noted::default(), bell: Notify::new() })
+        Arc::new(Deliverer {
+            deps,
+            board,
+            agenda,
+            noted: Noted::default(),
+            keys: ArcSwap::default(),
+            bell: Notify::new(),
+        })
     }
 
     /// Room to take freshly accepted deliveries without going through the disk: reception asks before
@@ -115,6 +125,11 @@ impl Deliverer {
         if wants_worker {
             self.bell.notify_one();
         }
+    }
+
+    /// Signs with these keys from now on.
+    pub fn sign_with(&self, keys: Keys) {
+        self.keys.store(Arc::new(keys));
     }
 
     /// Somebody made mail due by hand: next hops in back-off are tried at once.

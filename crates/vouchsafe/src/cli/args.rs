@@ -63,6 +63,9 @@ pub enum Command {
     Delegate(DelegateCommand),
     /// Look at a mail server: what it is, what it can be asked, what to change there and set here.
     Doctor(DoctorArgs),
+    /// Keys that sign what your users send (DKIM).
+    #[command(subcommand)]
+    Dkim(DkimCommand),
     /// Who has guessed too often at passwords and recipients.
     #[command(subcommand)]
     Guard(GuardCommand),
@@ -460,6 +463,30 @@ pub struct DoctorArgs {
     /// Write the proposed settings into the file named by --config.
     #[arg(long)]
     pub apply: bool,
+}
+
+/// `dkim`
+#[derive(Debug, Subcommand)]
+pub enum DkimCommand {
+    /// Make a key; prints the DNS record and the settings to paste.
+    Make {
+        /// The domain of From.
+        domain: String,
+        /// The key's name in DNS.
+        #[arg(long, default_value = "vouchsafe")]
+        selector: String,
+        /// Ed25519 (RFC 8463) instead of RSA: beside an RSA key, as some receivers do not know it yet.
+        #[arg(long)]
+        ed25519: bool,
+        /// Where the private key goes; SELECTOR._domainkey.DOMAIN.pem here unless given.
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+    },
+    /// Whether DNS has what receivers need to verify with the keys of the settings.
+    Check {
+        /// The domain of From.
+        domain: String,
+    },
 }
 
 /// `guard`

@@ -8,9 +8,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use vouchsafe_config::{Fault, Notice, Settings};
+use vouchsafe_config::{DkimKey, Fault, Notice, Settings};
 use vouchsafe_core::Endpoint;
 use vouchsafe_gateway::examination::own_listener;
+use vouchsafe_net::authentication::signing::Key;
 
 use super::args::{Place, ServeArgs};
 use super::failure::Failure;
@@ -38,6 +39,7 @@ pub fn run(place: &Place, flags: &ServeArgs, out: &mut Output<'_>) -> Result<(),
         Ok(reading) => {
             let mut found = Findings { faults: Vec::new(), notices: reading.notices };
             certificate(&reading.settings, &mut found);
+            dkim(&reading.settings, &mut found);
             data_dir(&reading.settings.data_dir, &mut found);
             if let Err(why) = crate::blobs::keys(&reading.settings.attachments.keeping) {
                 let advice = "one key on its line; several keys are several files in a list";
@@ -110,6 +112,31 @@ fn certificate(settings: &Settings, found: &mut Findings) {
     if readable && let Err(why) = vouchsafe_net::server_tls::from_files(&tls.certificate, &tls.key) {
         let advice = "give a PEM certificate with its chain, and its key";
         found.faults.push(fault("tls", &"", why, advice));
+    }
+}
+
+/// Each key that signs is read, as the start will read it.
+fn dkim(settings: &Settings, found: &mut Findings) {
+    for (at, DkimKey { domain, selector, key }) in settings.dkim.iter().enumerate() {
+        let name = format!("dkim[#{}].key", at + 1);
+        match std::fs::File::open(key) {
+            // The server may run as another user than the one who checks.
+            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+                let what = format!("{} cannot be read: {}", key.display(), load::plain(&e));
+                found.notices.push(notice(&name, what));
+            }
+            Err(e) => {
+                let what = format!("cannot be read: {}", load::plain(&e));
+                let advice = "name a file that `vouchsafe dkim make` wrote";
+                found.faults.push(fault(&name, &key.display(), what, advice));
+            }
+            Ok(_) => {
+                if let Err(why) = Key::from_file(domain, selector, key) {
+                    let advice = "name a PEM file with an RSA or Ed25519 key";
+                    found.faults.push(fault(&name, &"", why, advice));
+                }
+            }
+        }
     }
 }
 
@@ -205,6 +232,19 @@ mod tests {
         assert_eq!(said["faults"][0]["line"], json!(5));
         assert_eq!(said["faults"][0]["advice"], json!("did you mean tls?"));
         assert_eq!(said["faults"][1]["key"], json!("limits.sessions"));
+    }
+
+    #[test]
+    fn a_dkim_key_that_is_none_is_a_fault() {
+        let (end, said) = check(&format!(
+            "{LISTENER}[[dkim]]\ndomain = \"x.example\"\nselector = \"s\"\nkey = \"/none.pem\"\n"
+        ));
+        assert_eq!(end, Err(Failure::Told));
+        let first = &said["faults"][0];
+        assert_eq!(
+            (&first["key"], &first["what"]),
+            (&json!("dkim[#1].key"), &json!("cannot be read: there is no such file"))
+        );
     }
 
     #[test]

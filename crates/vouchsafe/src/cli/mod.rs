@@ -8,6 +8,7 @@ pub mod ask;
 pub mod attachments;
 pub mod check;
 pub mod delegate;
+pub mod dkim;
 pub mod doctor;
 pub mod failure;
 pub mod file;
@@ -59,6 +60,7 @@ pub async fn carry_out(cli: args::Cli) -> Result<Option<Run>, Failure> {
         Command::Admin(command) => admin::run(&place, command, out).await?,
         Command::Recipients(command) => recipients::run(command, out)?,
         Command::Doctor(args) => doctor::run(&place, args, out).await?,
+        Command::Dkim(command) => dkim::run(&place, command, out).await?,
         Command::Guard(command) => guard::run(&place, command, out).await?,
         Command::Trace(args) => trace::run(&place, args, out).await?,
         Command::History(args) => history::run(&place, args, out).await?,

@@ -1,0 +1,224 @@
+//! Strangers' mail from the Internet and our users' mail to it, through the whole gateway, with a name server on loopback:
+//! what is told, who is bounced, what is signed. The clock is real, for the name server is.
+
+mod common;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
+use tokio::time::timeout;
+use vouchsafe_core::ports::{MailStore, QueueFilter};
+use vouchsafe_fakes::dns::{NameServer, Trouble};
+use vouchsafe_fakes::{Action, Fault, PipeDialer, Point};
+use vouchsafe_gateway::gateway::{Gateway, Stores};
+use vouchsafe_gateway::supervisor::Supervisor;
+use vouchsafe_net::authentication::reading::Reading;
+use vouchsafe_net::authentication::signing::{self, Key, Keys, Kind};
+use vouchsafe_net::authentication::{Asked, Verifier};
+use vouchsafe_net::clock::SystemClock;
+use vouchsafe_store::memory::MemoryStore;
+use vouchsafe_testkit::whole::Stands;
+use vouchsafe_testkit::whole::settings::{self, Places};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct World {
+    server: NameServer,
+    stands: Stands,
+    store: Arc<MemoryStore>,
+    supervisor: Arc<Supervisor>,
+    dir: tempfile::TempDir,
+}
+
+impl World {
+    /// With a key of `signed.example` whose record is in DNS.
+    async fn new() -> World {
+        let dir = tempfile::tempdir().unwrap();
+        let server = NameServer::start().await.unwrap();
+        let places = Places {
+            data_dir: dir.path().display().to_string(),
+            logins: "delegate.example:587".to_owned(),
+            recipients: "delegate.example:25".to_owned(),
+            next_hop: "filter.example:25".to_owned(),
+            listeners: [2525, 2587, 2526].map(|port| format!("127.0.0.1:{port}")),
+        };
+        let file = dir.path().join("key.pem");
+        let pem = signing::make(Kind::Rsa).unwrap();
+        std::fs::write(&file, &pem).unwrap();
+        let key = Key::from_pem("signed.example", "s1", &pem).unwrap();
+        server.txt(&key.name(), key.record());
+        let change = |key: &str, value: String| (key.to_owned(), value);
+        let mut text = settings::text(
+            &places,
+            &[
+                change("authentication.verify", "true".to_owned()),
+                change("authentication.name_servers", format!("[\"{}\"]", server.address())),
+                change("relay.trusted_networks", "[\"127.0.0.0/8\"]".to_owned()),
+            ],
+        );
+        text += &format!(
+            "[[dkim]]\ndomain = \"signed.example\"\nselector = \"s1\"\nkey = {:?}\n",
+            file.display().to_string()
+        );
+        let stands = Stands::default();
+        let dial = PipeDialer::new()
+            .with("delegate.example:25", &stands.delegate)
+            .with("filter.example:25", &stands.next_hop);
+        let store = MemoryStore::new();
+        let clock = Arc::new(SystemClock::new());
+        let gateway =
+            Gateway::new(common::settings_of(&text), Stores::of(store.clone()), Arc::new(dial), clock);
+        let supervisor = Arc::new(Supervisor::new(gateway).expect("a certificate and a key"));
+        supervisor.start_tasks().await.expect("a store");
+        World { server, stands, store, supervisor, dir }
+    }
+
+    /// Hands in a message for bob, from a client of this address; the reply to the dot.
+    async fn send(&self, listener: &str, peer: &str, from: &str, to: &str, message: &str) -> String {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let (supervisor, listener) = (Arc::clone(&self.supervisor), listener.to_owned());
+        let peer: SocketAddr = peer.parse().unwrap();
+        tokio::spawn(async move { supervisor.session(&listener, Box::new(theirs), Some(peer)).await });
+        let mut stream = BufReader::new(ours);
+        let mut said = reply(&mut stream).await.unwrap();
+        for line in
+            ["EHLO mail.x.example", &format!("MAIL FROM:<{from}>"), &format!("RCPT TO:<{to}>"), "DATA"]
+        {
+            stream.get_mut().write_all(format!("{line}\r\n").as_bytes()).await.unwrap();
+            said = reply(&mut stream).await.unwrap();
+            assert!(said.starts_with(['2', '3']), "{line}: {said}");
+        }
+        stream.get_mut().write_all(message.as_bytes()).await.unwrap();
+        stream.get_mut().write_all(b".\r\n").await.unwrap();
+        said = reply(&mut stream).await.unwrap_or(said);
+        said
+    }
+
+    /// What the next hop has got, once there are so many.
+    async fn taken(&self, messages: u64) -> Vec<String> {
+        let arrived = self.stands.next_hop.wait(|seen| seen.messages >= messages);
+        assert!(timeout(PATIENCE, arrived).await.is_ok(), "{}", self.stands.dialogues());
+        self.stands.next_hop.messages().iter().map(|message| message.text()).collect()
+    }
+
+    /// Waits until so many recipients are held.
+    async fn held(&self, recipients: usize) {
+        let end = tokio::time::Instant::now() + PATIENCE;
+        let filter = || QueueFilter { held: Some(true), ..QueueFilter::default() };
+        while self.store.list(filter()).await.unwrap().len() != recipients {
+            assert!(tokio::time::Instant::now() < end, "{}", self.stands.dialogues());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+async fn reply(stream: &mut BufReader<DuplexStream>) -> io::Result<String> {
+    loop {
+        let mut line = String::new();
+        if timeout(PATIENCE, stream.read_line(&mut line)).await?? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if line.as_bytes().get(3) != Some(&b'-') {
+            return Ok(line);
+        }
+    }
+}
+
+const STRANGER: &str = "192.0.2.7:40000";
+
+#[tokio::test]
+async fn results_stand_on_top_in_place_of_forged_ones() {
+    let world = World::new().await;
+    world.server.txt("x.example", "v=spf1 ip4:192.0.2.7 -all");
+    world.server.txt("_dmarc.x.example", "v=DMARC1; p=reject");
+    let message = "Authentication-Results: gate.example; dkim=pass header.d=bank.example\r\nFrom: ann@x.example\r\n\r\nhi\r\n";
+    assert!(world.send("mx", STRANGER, "ann@x.example", "bob@example.com", message).await.starts_with("250"));
+    let text = world.taken(1).await.remove(0);
+    assert!(text.starts_with("Authentication-Results: gate.example;\r\n\tspf="), "{text}");
+    assert!(text.contains("dmarc=pass header.from=x.example"), "{text}");
+    assert!(!text.contains("bank.example"), "{text}");
+    assert!(text.ends_with("\r\nFrom: ann@x.example\r\n\r\nhi\r\n"), "{text}");
+
+    // Nobody is refused because a name server is in trouble.
+    world.server.trouble("y.example", Trouble::Fails);
+    let message = "From: eve@y.example\r\n\r\nhi\r\n";
+    assert!(world.send("mx", STRANGER, "eve@y.example", "bob@example.com", message).await.starts_with("250"));
+    let text = world.taken(2).await.remove(1);
+    assert!(text.contains("spf=temperror"), "{text}");
+
+    // A client on this machine is no stranger from the Internet.
+    assert!(
+        world
+            .send("mx", "127.0.0.1:4000", "ann@x.example", "bob@example.com", message)
+            .await
+            .starts_with("250")
+    );
+    assert!(world.taken(3).await[2].starts_with("Received: "));
+}
+
+#[tokio::test]
+async fn a_proven_stranger_is_bounced_and_a_forged_one_is_held() {
+    let world = World::new().await;
+    world.server.txt("x.example", "v=spf1 ip4:192.0.2.7 -all");
+    world.server.txt("y.example", "v=spf1 ip4:198.51.100.1 -all");
+    let full = Fault::at(Point::Rcpt, Action::Reply("550 5.2.1 Mailbox disabled".to_owned()));
+    world.stands.next_hop.change(|behaviour| behaviour.faults.push(full.times(1)));
+    let message = "From: eve@y.example\r\n\r\nhi\r\n";
+    assert!(world.send("mx", STRANGER, "eve@y.example", "bob@example.com", message).await.starts_with("250"));
+    world.held(1).await;
+    let full = Fault::at(Point::Rcpt, Action::Reply("550 5.2.1 Mailbox disabled".to_owned()));
+    world.stands.next_hop.change(|behaviour| behaviour.faults.push(full.times(1)));
+    let message = "From: ann@x.example\r\n\r\nhi\r\n";
+    assert!(world.send("mx", STRANGER, "ann@x.example", "bob@example.com", message).await.starts_with("250"));
+    let bounce = world.taken(1).await.remove(0);
+    assert!(bounce.contains("multipart/report") && bounce.contains("Status: 5.2.1"), "{bounce}");
+    world.held(1).await;
+}
+
+#[tokio::test]
+async fn what_our_users_send_is_signed_so_that_anyone_can_verify_it() {
+    let world = World::new().await;
+    let line = format!("{}\r\n", "y".repeat(70));
+    // In memory, and larger than what is kept there.
+    for (n, body) in ["hi\r\n\r\n".to_owned(), line.repeat(10_000)].into_iter().enumerate() {
+        let message = format!("From: ann@signed.example\r\nSubject: hi\r\n\r\n{body}");
+        let sent =
+            world.send("trusted", "127.0.0.1:4000", "ann@signed.example", "eve@far.example", &message).await;
+        assert!(sent.starts_with("250"), "{sent}");
+        let text = world.taken(n as u64 + 1).await.remove(n);
+        assert!(
+            text.starts_with("DKIM-Signature: ") && text.ends_with(&message),
+            "{}",
+            &text[..1000.min(text.len())]
+        );
+        let mut reading = Reading::default();
+        reading.push(text.as_bytes());
+        let asked = Asked {
+            hostname: "far.example",
+            client: "192.0.2.9".parse().unwrap(),
+            helo: "gate.example",
+            sender: "ann@signed.example",
+        };
+        let verdict = Verifier::default().verify(&asked, &reading.finish(), &[world.server.address()]).await;
+        assert_eq!(verdict.proof.dkim, ["signed.example"], "{}", verdict.header);
+    }
+    // Another domain of ours has no key; a stranger never gets our signature.
+    let other = "From: ann@other.example\r\n\r\nhi\r\n";
+    world.send("trusted", "127.0.0.1:4000", "ann@signed.example", "eve@far.example", other).await;
+    assert!(world.taken(3).await[2].starts_with("Received: "));
+    let forged = "From: ann@signed.example\r\n\r\nhi\r\n";
+    world.send("mx", STRANGER, "ann@signed.example", "bob@example.com", forged).await;
+    assert!(!world.taken(4).await[3].contains("DKIM-Signature"));
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_read_keeps_the_gateway_from_starting() {
+    let world = World::new().await;
+    let file = world.dir.path().join("key.pem");
+    std::fs::write(&file, "no key").unwrap();
+    let why = Keys::load([("signed.example", "s1", &*file)]).unwrap_err();
+    assert!(why.contains("key.pem") && why.contains("no private key in PEM"), "{why}");
+}
