@@ -58,14 +58,6 @@ pub struct Detach {
     pub keep_raw: bool,
 }
 
-/// What is done about who the message says it is from.
-pub struct Authentication {
-    /// `Authentication-Results` of this name are dropped: only we may write them.
-    pub forged: Option<String>,
-    /// The octets are read, as they come, for the checks at the dot.
-    pub reading: Option<Reading>,
-}
-
 /// Where octets go that are not kept in the buffer.
 enum Rest {
     /// As they are.
@@ -106,12 +98,7 @@ impl Intake {
         max_hops: usize,
         hostname: &str,
         detach: Option<Detach>,
-        authentication: Authentication,
     ) -> Intake {
-        let mut scanner = HeaderScanner::new(fix).counting(mark(hostname));
-        if let Some(name) = &authentication.forged {
-            scanner = scanner.without_results_of(name);
-        }
         let factor = if detach.as_ref().is_some_and(|detach| detach.keep_raw) { 2 } else { 1 };
         let least = detach.as_ref().map_or(u64::MAX, |detach| detach.rules.least());
         let spool = Spool::new(Arc::clone(&store));
@@ -127,8 +114,8 @@ impl Intake {
             held: 0,
             reservation,
             reserved,
-            scanner,
-            reading: authentication.reading,
+            scanner: HeaderScanner::new(fix).counting(mark(hostname)),
+            reading: None,
             buffer: Vec::new(),
             rest,
             begun: false,
@@ -138,6 +125,16 @@ impl Intake {
             size: 0,
             max_hops,
         }
+    }
+
+    /// Drops `Authentication-Results` of this name: only we may write them.
+    pub fn drop_results_of(&mut self, name: &str) {
+        self.scanner.drop_results_of(name);
+    }
+
+    /// Reads the octets, as they come, for the checks at the dot.
+    pub fn read_for_checks(&mut self) {
+        self.reading = Some(Reading::default());
     }
 
     /// Takes octets. An error refuses the message.

@@ -18,7 +18,6 @@ use vouchsafe_core::envelope::{Envelope, MessageId, Origin};
 use vouchsafe_core::headers::Fix;
 use vouchsafe_core::policy::{self, Client, RelayPermit};
 use vouchsafe_core::ports::{BoxFuture, Clock, HistoryEvent, Reservation, StoreFault};
-use vouchsafe_net::authentication::reading::Reading;
 use vouchsafe_net::server::{Handler, TlsFacts, Work};
 use vouchsafe_smtp::server::{Answer, Claim, Config, Question};
 use vouchsafe_smtp::{MailFrom, RcptTo, Reply};
@@ -26,7 +25,7 @@ use vouchsafe_smtp::{MailFrom, RcptTo, Reply};
 use crate::delegate::{Asked, Exchange, Step};
 use crate::detaching::forms;
 use crate::gateway::Gateway;
-use crate::intake::{Authentication, Intake, refusal};
+use crate::intake::{Intake, refusal};
 use crate::quota;
 use commit::Committing;
 use login::Sasl;
@@ -315,13 +314,9 @@ impl Session {
         let stranger = self.listener.kind == ListenerKind::Mx
             && !transaction.envelope.origin.known_sender
             && transaction.envelope.origin.client.is_some_and(|client| !client.is_loopback());
-        let authentication = Authentication {
-            forged: untrusted.then(|| transaction.settings.hostname.clone()),
-            reading: (stranger && transaction.settings.authentication.verify).then(Reading::default),
-        };
         let detach =
             forms::detach(&transaction.envelope, &transaction.settings.attachments, &self.gateway.stores);
-        transaction.intake = Some(Intake::new(
+        let mut intake = Intake::new(
             Arc::clone(&self.gateway.stores.mail),
             Arc::clone(&self.gateway.budget),
             reservation,
@@ -329,8 +324,14 @@ impl Session {
             transaction.settings.limits.received_hops,
             &transaction.settings.hostname,
             detach,
-            authentication,
-        ));
+        );
+        if untrusted {
+            intake.drop_results_of(&transaction.settings.hostname);
+        }
+        if stranger && transaction.settings.authentication.verify {
+            intake.read_for_checks();
+        }
+        transaction.intake = Some(intake);
         Answer::Yes(Reply::plain(354, "Start mail input"))
     }
 
