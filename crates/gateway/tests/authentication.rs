@@ -1,6 +1,8 @@
 //! Strangers' mail from the Internet and our users' mail to it, through the whole gateway, with a name server on loopback:
 //! what is told, who is bounced, what is signed. The clock is real, for the name server is.
 
+#![allow(clippy::unwrap_used)] // a test ends at its first surprise
+
 mod common;
 
 use std::io;

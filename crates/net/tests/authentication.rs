@@ -1,5 +1,7 @@
 //! SPF, DKIM and DMARC against a name server on loopback: what passes, what fails, what cannot be told now.
 
+#![allow(clippy::unwrap_used)] // a test ends at its first surprise
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use vouchsafe_fakes::dns::{Data, NameServer, Trouble};
