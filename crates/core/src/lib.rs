@@ -3,8 +3,8 @@
 //! Invariant: no runtime, no socket, no file, no SQL. What is decided here can be tested in a microsecond.
 
 pub mod attachments;
-pub mod automatic;
 pub mod authentication;
+pub mod automatic;
 pub mod bounded;
 pub mod breaker;
 pub mod bucket;
