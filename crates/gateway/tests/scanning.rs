@@ -126,6 +126,7 @@ impl World {
             esmtp: true,
             login: None,
             known_sender,
+            proven: false,
         };
         let id = MessageId::at(now);
         let mut envelope = Envelope::new(id, now, origin, mail);
