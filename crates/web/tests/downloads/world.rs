@@ -154,6 +154,7 @@ impl World {
             esmtp: true,
             login: None,
             known_sender: given.known_sender,
+            proven: false,
         };
         let mail = MailFrom {
             reverse_path: ReversePath::Mailbox(Mailbox::parse("ann@sender.test", false).unwrap()),
