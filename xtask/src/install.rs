@@ -15,6 +15,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("swaks", "swaks"),
     ("Net::SSLeay", "libnet-ssleay-perl"),   // swaks speaks TLS by it
     ("Authen::SASL", "libauthen-sasl-perl"), // swaks's DIGEST-MD5
+    ("Digest::HMAC_MD5", "libdigest-hmac-perl"),
     ("strace", "strace"),
     ("clamd", "clamav-daemon"), // looks at detached files, with a signature of the tests' own
     ("fail2ban-regex", "fail2ban"), // reads our log with the filter of contrib/

@@ -270,12 +270,12 @@ impl Port {
 
     /// `at`: where the connection arrived.
     async fn session(&self, stream: BoxStream, peer: Option<SocketAddr>, at: Option<SocketAddr>) {
-        let ends = peer.zip(at);
         let Some(made) = self.made() else { return };
         let (mut place, full) = self.sessions.enter(&made.settings.limits);
         let named = |peer: Option<SocketAddr>| {
             peer.is_some_and(|peer| policy::in_networks(peer.ip().to_canonical(), &made.listener.proxies))
         };
+        let accepted = peer;
         let (stream, peer) = match named(peer) {
             true => match self.behind_proxy(&made, stream, peer).await {
                 Some(told) => told,
@@ -283,6 +283,8 @@ impl Port {
             },
             false => (stream, peer),
         };
+        // A pipe has no ends.
+        let ends = at.and(peer).map(|peer| (peer, at.filter(|_| Some(peer) == accepted)));
         // Asked of whoever the PROXY header named: what a client sends through a front end is its own word.
         let xclient = named(peer);
         let address = peer.map(|peer| peer.ip().to_canonical());

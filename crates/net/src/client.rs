@@ -39,8 +39,9 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// True if the connection that `peer` opened, and that arrived at `at`, is one that we have opened.
-    pub fn is_ours(&self, peer: SocketAddr, at: SocketAddr) -> bool {
+    /// True if the connection that `peer` opened, and that arrived at `at` (`None`: at a front end), is one that we have
+    /// opened.
+    pub fn is_ours(&self, peer: SocketAddr, at: Option<SocketAddr>) -> bool {
         self.dial.is_ours(peer, at)
     }
 

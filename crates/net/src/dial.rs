@@ -60,7 +60,7 @@ impl Dial for TcpDialer {
         })
     }
 
-    fn is_ours(&self, peer: SocketAddr, at: SocketAddr) -> bool {
+    fn is_ours(&self, peer: SocketAddr, at: Option<SocketAddr>) -> bool {
         self.own.has(peer, at)
     }
 }

@@ -29,9 +29,14 @@ impl Own {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// True if the connection that `peer` opened, and that arrived at `at`, is one of ours.
-    pub fn has(&self, peer: SocketAddr, at: SocketAddr) -> bool {
-        self.open().contains(&(canonical(peer), canonical(at)))
+    /// True if the connection that `peer` opened, and that arrived at `at`, is one of ours. Where it arrived is not known
+    /// behind a front end: then it is one of ours if any from there is.
+    pub fn has(&self, peer: SocketAddr, at: Option<SocketAddr>) -> bool {
+        let (peer, open) = (canonical(peer), self.open());
+        match at {
+            Some(at) => open.contains(&(peer, canonical(at))),
+            None => open.iter().any(|(local, _)| *local == peer),
+        }
     }
 
     /// Counts a connection as ours until it is dropped.

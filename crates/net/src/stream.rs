@@ -16,9 +16,9 @@ pub type BoxStream = Box<dyn Stream>;
 pub trait Dial: Send + Sync {
     /// Connects to `host:port`; name errors, refusals and time-outs are `io::Error`s in words.
     fn dial<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<BoxStream>>;
-    /// True if the connection that `peer` opened, and that arrived at `at`, was dialled here and is still open. Pipes are
-    /// not.
-    fn is_ours(&self, _peer: SocketAddr, _at: SocketAddr) -> bool {
+    /// True if the connection that `peer` opened, and that arrived at `at` (`None`: at a front end), was dialled here and
+    /// is still open. Pipes are not.
+    fn is_ours(&self, _peer: SocketAddr, _at: Option<SocketAddr>) -> bool {
         false
     }
 }

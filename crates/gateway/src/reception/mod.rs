@@ -45,8 +45,8 @@ pub struct Session {
     /// Ties log lines, trace and history together.
     pub id: String,
     peer: Option<SocketAddr>,
-    /// Both ends of the connection itself, whoever a front end says the client is; none of a pipe.
-    ends: Option<(SocketAddr, SocketAddr)>,
+    /// Both ends of the connection, as a front end tells them if there is one; none of a pipe.
+    ends: Option<(SocketAddr, Option<SocketAddr>)>,
     refuse: Option<Reply>,
     /// Where the peer is a named front end.
     rename: Option<Rename>,
@@ -132,8 +132,8 @@ impl Session {
         }
     }
 
-    /// Tells the ends of the connection: who opened it, and where it arrived.
-    pub fn between(&mut self, ends: Option<(SocketAddr, SocketAddr)>) {
+    /// Tells the ends of the connection: who opened it, and where it arrived; `None` where only a front end knows.
+    pub fn between(&mut self, ends: Option<(SocketAddr, Option<SocketAddr>)>) {
         self.ends = ends;
     }
 
