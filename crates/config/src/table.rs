@@ -357,7 +357,7 @@ pub const TABLE: &[Row] = &[
     row(
         "delegate.sessions.per_second",
         Count(1, 1_000_000),
-        Value("500"),
+        Value("5000"),
         Live,
         "Sessions opened in a second, for logins and recipients together; who is too early waits. The caps above keep to less by themselves, but for a delegate that is near and answers at once.",
     ),
