@@ -49,30 +49,7 @@ impl Automatic<'_> {
         );
         let text = format!("{}\r\n", self.text);
         let text = if text.is_ascii() { text } else { base64_lines(text.as_bytes()) };
-        let sender = MailFrom {
-            reverse_path: ReversePath::Null,
-            size: None,
-            body: BodyKind::SevenBit,
-            smtputf8: to.needs_utf8(),
-            auth: None,
-            ret: None,
-            envid: None,
-        };
-        let origin = Origin {
-            session: String::new(),
-            listener: String::new(),
-            client: None,
-            port: None,
-            helo: String::new(),
-            esmtp: true,
-            login: None,
-            known_sender: true,
-            proven: false,
-        };
-        let mut envelope = Envelope::new(*id, *now, origin, sender);
-        let never = Notify { success: false, failure: false, delay: false };
-        let recipient = RcptTo { mailbox: (*to).clone(), notify: Some(never), orcpt: None };
-        envelope.add(recipient, permit_notice(self.accepted_domain));
+        let envelope = from_nobody(*id, *now, to, self.accepted_domain, BodyKind::SevenBit);
         Accepted {
             envelope,
             head: Bytes::from(head),
@@ -82,4 +59,40 @@ impl Automatic<'_> {
             detached: None,
         }
     }
+}
+
+/// The envelope of what we write ourselves: from `<>`, so that it is never returned; to one recipient, about whom no
+/// report is made (RFC 3461 §6.1); as a sender that is known.
+pub(crate) fn from_nobody(
+    id: MessageId,
+    now: Timestamp,
+    to: &Mailbox,
+    accepted_domain: Option<&str>,
+    body: BodyKind,
+) -> Envelope {
+    let sender = MailFrom {
+        reverse_path: ReversePath::Null,
+        size: None,
+        body,
+        smtputf8: to.needs_utf8(),
+        auth: None,
+        ret: None,
+        envid: None,
+    };
+    let origin = Origin {
+        session: String::new(),
+        listener: String::new(),
+        client: None,
+        port: None,
+        helo: String::new(),
+        esmtp: true,
+        login: None,
+        known_sender: true,
+        proven: false,
+    };
+    let mut envelope = Envelope::new(id, now, origin, sender);
+    let never = Notify { success: false, failure: false, delay: false };
+    let recipient = RcptTo { mailbox: to.clone(), notify: Some(never), orcpt: None };
+    envelope.add(recipient, permit_notice(accepted_domain));
+    envelope
 }

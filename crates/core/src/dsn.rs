@@ -10,11 +10,11 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use vouchsafe_smtp::params::decode_xtext;
 use vouchsafe_smtp::reply::printable;
-use vouchsafe_smtp::{BodyKind, Enhanced, MailFrom, Mailbox, Notify, RcptTo, Ret, ReversePath};
+use vouchsafe_smtp::{BodyKind, Enhanced, Mailbox, Notify, RcptTo, Ret};
 
-use crate::envelope::{Envelope, MessageId, Origin};
+use crate::automatic::from_nobody;
+use crate::envelope::MessageId;
 use crate::outcome::Outcome;
-use crate::policy::permit_notice;
 use crate::ports::{Accepted, Body, Message};
 use crate::time::Timestamp;
 
@@ -92,31 +92,8 @@ pub fn notice(notice: &Notice<'_>) -> Option<Accepted> {
     let body = writer.body(&told);
     let head = writer.head();
     let eight_bit = !body.is_ascii() || !head.is_ascii();
-    let mail = MailFrom {
-        reverse_path: ReversePath::Null,
-        size: None,
-        body: if eight_bit { BodyKind::EightBitMime } else { BodyKind::SevenBit },
-        smtputf8: writer.utf8,
-        auth: None,
-        ret: None,
-        envid: None,
-    };
-    let origin = Origin {
-        session: String::new(),
-        listener: String::new(),
-        client: None,
-        port: None,
-        helo: String::new(),
-        esmtp: true,
-        login: None,
-        known_sender: true,
-        proven: false,
-    };
-    let mut envelope = Envelope::new(notice.id, notice.now, origin, mail);
-    // RFC 3461 §6.1: a notice asks for none.
-    let never = Notify { success: false, failure: false, delay: false };
-    let to = RcptTo { mailbox: sender.clone(), notify: Some(never), orcpt: None };
-    envelope.add(to, permit_notice(notice.accepted_domain));
+    let kind = if eight_bit { BodyKind::EightBitMime } else { BodyKind::SevenBit };
+    let envelope = from_nobody(notice.id, notice.now, sender, notice.accepted_domain, kind);
     Some(Accepted {
         envelope,
         head: Bytes::from(head),
