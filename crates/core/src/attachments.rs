@@ -365,6 +365,8 @@ pub struct ShareFilter {
     pub expires_before: Option<Timestamp>,
     /// Only those on hold (true) or not (false).
     pub hold: Option<bool>,
+    /// Only those whose message has left the queue.
+    pub left_queue: bool,
     /// Only those whose sender has something to be told: see [`Share::untold`], with this time.
     pub untold: Option<Timestamp>,
     /// At most this many, oldest first; 0 means 1,000.

@@ -1,7 +1,8 @@
 //! What nobody can have any more goes: shares whose time is up, then blobs that no share names, then blobs that nobody
 //! knows (a crash between a blob and its message leaves such). Uploads that were cut off are aborted first.
 //!
-//! A blob goes before its row: cut off between the two, it is deleted again. A share on hold stays.
+//! A blob goes before its row: cut off between the two, it is deleted again. A share on hold stays, and so does one whose
+//! message is still in the queue: the files were taken with it (promise 1).
 //! Proof: below, `transcripts/e2e/detach_files_go_when_their_time_is_up.txt`.
 
 use vouchsafe_core::attachments::{AttachmentStore, BlobStore, ShareChange, ShareFilter};
@@ -72,6 +73,7 @@ async fn erase_expired(gateway: &Gateway, attachments: &dyn AttachmentStore) -> 
     let filter = ShareFilter {
         expires_before: Some(now - grace),
         hold: Some(false),
+        left_queue: true,
         limit: ROUND,
         ..ShareFilter::default()
     };

@@ -207,6 +207,8 @@ impl AttachmentStore for MemoryStore {
     fn shares(&self, filter: ShareFilter) -> BoxFuture<'_, Result<Vec<Share>, StoreFault>> {
         let state = self.lock();
         let found = state.shares.shares.values().filter(|share| matches(&filter, share));
+        let waits = |share: &&Share| state.messages.get(&share.message).is_some_and(|stored| stored.open > 0);
+        let found = found.filter(|share| !(filter.left_queue && waits(share)));
         let found = found.take(limit_of(filter.limit));
         ready(Ok(found.filter_map(|share| state.shares.shown(&share.message)).collect()))
     }

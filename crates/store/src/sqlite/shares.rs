@@ -378,10 +378,13 @@ fn page(connection: &Connection, filter: &ShareFilter, after: &[u8]) -> rusqlite
     let mut statement = connection.prepare_cached(&format!(
         "{SHARE} WHERE message > ?1 AND (?2 IS NULL OR message = ?2) AND expires < ?3 AND (?4 IS NULL OR hold = ?4) \
          AND (?5 IS NULL OR known AND (asked OR NOT receipted OR NOT reminded AND expires < ?5)) \
-         ORDER BY message LIMIT ?6"
+         AND NOT (?6 AND EXISTS (SELECT 1 FROM message m WHERE m.id = share.message)) ORDER BY message LIMIT ?7"
     ))?;
     let untold = filter.untold.map(|before| before.0);
-    statement.query_map(params![after, only, before, filter.hold, untold, PAGE as i64], read_share)?.collect()
+    let only_left = filter.left_queue;
+    statement
+        .query_map(params![after, only, before, filter.hold, untold, only_left, PAGE as i64], read_share)?
+        .collect()
 }
 
 fn share(connection: &Connection, message: MessageId) -> rusqlite::Result<Option<Share>> {

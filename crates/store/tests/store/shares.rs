@@ -359,8 +359,13 @@ async fn equal_content_is_kept_once(given: Given) {
 
 async fn a_form_stays_with_its_route_until_the_message_leaves(given: Given) {
     given.store.accept(detached(&*given.blobs, 1, &octets(id(1), 100)).await.unwrap()).await.unwrap();
+    let left = async || {
+        let filter = ShareFilter { left_queue: true, ..ShareFilter::default() };
+        given.store.shares(filter).await.unwrap().len()
+    };
     let claimed = given.store.claim(NOW, 10, Vec::new()).await.unwrap();
     for delivery in claimed {
+        assert_eq!(left().await, 0, "its files are still to be told of");
         let form = delivery.form.clone();
         assert_eq!(form.is_some(), delivery.route != RouteKey::Relay);
         if let Some(form) = form {
@@ -370,6 +375,7 @@ async fn a_form_stays_with_its_route_until_the_message_leaves(given: Given) {
         }
         given.store.settle(settlement(&delivery, RecipientState::Delivered, NOW)).await.unwrap();
     }
+    assert_eq!(left().await, 1);
     // The queue has forgotten the secret; the links are as good as before.
     assert!(given.store.landing(secret(1).token(2).hash()).await.unwrap().is_some());
 }
