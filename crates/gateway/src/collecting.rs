@@ -2,29 +2,50 @@
 //! knows (a crash between a blob and its message leaves such). Uploads that were cut off are aborted first.
 //!
 //! A blob goes before its row: cut off between the two, it is deleted again. A share on hold stays, and so does one whose
-//! message is still in the queue: the files were taken with it (promise 1).
+//! message is still in the queue: the files were taken with it (promise 1). A task of its own: a bucket that does not
+//! answer must not keep the guard's counters from being written.
 //! Proof: below, `transcripts/e2e/detach_files_go_when_their_time_is_up.txt`.
+
+use std::time::Duration;
 
 use vouchsafe_core::attachments::{AttachmentStore, BlobStore, ShareChange, ShareFilter};
 use vouchsafe_core::ports::{Clock, StoreFault};
 
 use crate::gateway::Gateway;
 
+/// Between two rounds.
+const PAUSE: Duration = Duration::from_secs(10);
 /// Shares and blobs of one round at most; what is left is for the next.
 const ROUND: usize = 200;
 /// Who erases, in the audit log.
 const WHO: &str = "expiry";
 
+/// Runs until the gateway stops; a round that is cut off is begun anew after the next start.
+pub(crate) async fn run(gateway: &Gateway) {
+    let mut stop = gateway.tasks.stop_signal();
+    let mut collector = Collector::default();
+    let rounds = async {
+        loop {
+            tokio::time::sleep(PAUSE).await;
+            collector.round(gateway).await;
+        }
+    };
+    tokio::select! {
+        () = rounds => {}
+        _ = stop.wait_for(|stopped| *stopped) => {}
+    }
+}
+
 /// Goes through the blobs, a stretch a round.
 #[derive(Default)]
-pub(crate) struct Collector {
+struct Collector {
     /// The last blob looked at; empty at the beginning.
     seen: String,
 }
 
 impl Collector {
     /// One round. A fault is logged; the next round tries again.
-    pub async fn round(&mut self, gateway: &Gateway) {
+    async fn round(&mut self, gateway: &Gateway) {
         let attachments = &*gateway.stores.attachments;
         let expired = erase_expired(gateway, attachments).await;
         let collected = match &gateway.stores.blobs {

@@ -9,7 +9,6 @@ use std::time::Duration;
 use vouchsafe_core::guard::Entry;
 use vouchsafe_core::ports::{Clock, KeptCounter, StoreFault};
 
-use crate::collecting::Collector;
 use crate::delegate::lock;
 use crate::gateway::Gateway;
 use crate::share_mails;
@@ -26,7 +25,6 @@ const KEY: &str = "guard_key";
 /// Runs until the gateway stops.
 pub(crate) async fn run(gateway: &Gateway) {
     let mut stop = gateway.tasks.stop_signal();
-    let mut collector = Collector::default();
     for round in 1_u32.. {
         tokio::select! {
             () = tokio::time::sleep(SAVE) => {}
@@ -40,7 +38,6 @@ pub(crate) async fn run(gateway: &Gateway) {
             if let Err(fault) = gateway.stores.mail.maintain(TIDY.1).await {
                 tracing::error!(blame = "us", %fault, "housekeeping of the store failed");
             }
-            collector.round(gateway).await;
         }
         if round.is_multiple_of(TELL) {
             share_mails::round(gateway).await;

@@ -28,6 +28,7 @@ use vouchsafe_smtp::data::BareNewline;
 use vouchsafe_smtp::sasl::Mechanism;
 use vouchsafe_smtp::server::{Config, Why};
 
+use crate::collecting;
 use crate::control::Control;
 use crate::control_socket;
 use crate::delegate::lock;
@@ -109,6 +110,8 @@ impl Supervisor {
         self.gateway.tasks.spawn("delivery", deliverer.run(stop));
         let gateway = Arc::clone(&self.gateway);
         self.gateway.tasks.spawn("housekeeping", async move { housekeeping::run(&gateway).await });
+        let gateway = Arc::clone(&self.gateway);
+        self.gateway.tasks.spawn("collecting", async move { collecting::run(&gateway).await });
         let gateway = Arc::clone(&self.gateway);
         self.gateway.tasks.spawn("scanning", async move { scanning::run(&gateway).await });
         Ok(())

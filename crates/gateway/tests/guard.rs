@@ -4,7 +4,9 @@
 
 mod common;
 
+use std::future::pending;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +14,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::{Instant, sleep, sleep_until};
 use vouchsafe_config::Settings;
+use vouchsafe_core::attachments::{BlobReader, BlobRef, BlobStore, BlobWriter};
+use vouchsafe_core::ports::{BoxFuture, GuardStore, StoreFault};
 use vouchsafe_fakes::{Delegate, PipeDialer, delegate};
 use vouchsafe_gateway::control::{Control, Request, Response};
 use vouchsafe_gateway::gateway::{Gateway, Stores};
@@ -65,6 +69,24 @@ fn settings(dir: &Path, sessions: &str) -> Settings {
     common::settings_of(&text)
 }
 
+/// A bucket that is there and says nothing: what is counted must be written all the same.
+struct NeverAnswers;
+
+impl BlobStore for NeverAnswers {
+    fn create(&self) -> BoxFuture<'_, Result<Box<dyn BlobWriter>, StoreFault>> {
+        Box::pin(pending())
+    }
+    fn open(&self, _: BlobRef, _: Range<u64>) -> BoxFuture<'_, Result<Box<dyn BlobReader>, StoreFault>> {
+        Box::pin(pending())
+    }
+    fn delete(&self, _: String) -> BoxFuture<'_, Result<(), StoreFault>> {
+        Box::pin(pending())
+    }
+    fn list(&self, _: String, _: usize) -> BoxFuture<'_, Result<Vec<String>, StoreFault>> {
+        Box::pin(pending())
+    }
+}
+
 async fn start(
     dir: &Path,
     store: &Arc<MemoryStore>,
@@ -73,8 +95,8 @@ async fn start(
     sessions: &str,
 ) -> (Arc<Supervisor>, Control) {
     let dial = PipeDialer::new().with("delegate.example:587", delegate).with("delegate.example:25", delegate);
-    let gateway =
-        Gateway::new(settings(dir, sessions), Stores::of(store.clone()), Arc::new(dial), clock.clone());
+    let stores = Stores::of(store.clone()).with_blobs(Arc::new(NeverAnswers));
+    let gateway = Gateway::new(settings(dir, sessions), stores, Arc::new(dial), clock.clone());
     let control = Control::new(Arc::clone(&gateway));
     let supervisor = Supervisor::new(gateway).expect("a self-signed certificate");
     supervisor.start_tasks().await.expect("a store");
@@ -204,6 +226,20 @@ fn a_thousand_guesses_in_a_day_never_lock_the_account_and_its_owner_gets_in() {
 #[test]
 fn nor_do_fifty_guesses_at_a_time() {
     run(day(50));
+}
+
+/// A crash later, too, it is known: with a bucket for files that does not answer.
+// covers: promise.polite
+#[test]
+fn what_was_counted_is_written_within_seconds_whatever_hangs() {
+    run(async {
+        let world = World::new().await;
+        // Long enough for a round of everything that is done now and then.
+        sleep(MINUTE).await;
+        world.login("192.0.2.7", "alice", "wrong").await;
+        sleep(Duration::from_secs(5)).await;
+        assert!(!world.store.load_counters().await.expect("a store").is_empty());
+    });
 }
 
 #[test]
