@@ -186,15 +186,20 @@ impl<'a> Trial<'a> {
         batch
     }
 
-    /// The link of these recipients, who have one in common; empty where none stands in the message.
-    fn link(&self, batch: &[usize]) -> Result<String, StoreFault> {
+    /// The link of these recipients, who have one in common; empty where none stands in the message. Without an address
+    /// of the download pages it is the settings' fault: the message waits, and is held in the end, never returned.
+    fn link(&self, batch: &[usize]) -> Result<String, Outcome> {
         let delivery = &self.job.delivery;
         let form = delivery.form.as_ref().filter(|form| form.recipe.has_slot());
         let (Some(form), Some(&at)) = (form, batch.first()) else { return Ok(String::new()) };
         let settings = self.deliverer.deps.settings.load();
         match &settings.attachments.public_url {
             Some(public_url) => Ok(form.link(public_url, delivery.recipients[at].index)),
-            None => Err(StoreFault::Broken("its links have no address: web.public_url is not given".into())),
+            None => {
+                let words = "its links have no address: web.public_url is not given".to_owned();
+                tracing::error!(message = %delivery.message.id, blame = "us", "{words}");
+                Err(Outcome { route_fault: true, ..outcome::retry(Enhanced(4, 3, 5), words, Blame::Us) })
+            }
         }
     }
 
@@ -294,7 +299,7 @@ impl<'a> Trial<'a> {
         let offers = session.connection.capabilities().clone();
         let link = match self.link(batch) {
             Ok(link) => link,
-            Err(fault) => return Step::Over(self.store_fault(&fault)),
+            Err(outcome) => return Step::Over(outcome),
         };
         let needs = match needs(self.job, store, &link, &offers).await {
             Ok(needs) => needs,

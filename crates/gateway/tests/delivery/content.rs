@@ -208,15 +208,18 @@ async fn a_shared_link_needs_one_transaction() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_an_address_for_its_links_a_message_waits() {
+async fn without_an_address_for_its_links_a_message_waits_and_is_never_returned() {
     let world = World::new("");
-    let relay = world.hop("relay.example");
+    let (home, relay) = (world.hop("home.example"), world.hop("relay.example"));
     let accepted = formed(&world, world.message("alice@home.example", &["a@abroad.example"]), true);
     let deliveries = world.store.accept(accepted).await.unwrap();
     world.deliverer.offer(deliveries, None);
     let deferred = world.until("deferred", 1).await;
     assert!(deferred[0].detail.contains("web.public_url"), "{}", deferred[0].detail);
+    let held = world.until("held", 1).await;
+    assert!(held[0].detail.contains("web.public_url"), "{}", held[0].detail);
     assert!(relay.taken().is_empty());
+    assert!(!home.taken().iter().any(|notice| notice.content.contains("Action: failed")));
 }
 
 #[tokio::test(start_paused = true)]
