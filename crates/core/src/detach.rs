@@ -1,6 +1,6 @@
 //! What may be taken out of a message, and for whom: rules about parts, no octet is touched here.
 //!
-//! Never altered: signed and encrypted mail, reports, partial and external bodies, attached messages, what is shown
+//! Never altered: signed and encrypted mail (also PGP within a text, [`Armour`]), reports, partial and external bodies, attached messages, what is shown
 //! within the text (`cid:` images), calendar parts, TNEF, and whatever parsers could read in different ways
 //! (DESIGN section 5). Proof: tests below.
 
@@ -169,6 +169,40 @@ fn is_untouchable(header: &Header) -> bool {
     }
 }
 
+/// Looks for a PGP message within a text (RFC 9580 §6.2, §7): a line that begins an encrypted or a clear-signed one.
+#[derive(Clone, Debug)]
+pub struct Armour {
+    /// The line so far, as much of it as matters.
+    line: Vec<u8>,
+}
+
+impl Armour {
+    const BEGINNINGS: [&'static [u8]; 2] =
+        [b"-----BEGIN PGP MESSAGE-----", b"-----BEGIN PGP SIGNED MESSAGE-----"];
+
+    /// At a text's start.
+    #[expect(clippy::new_without_default, reason = "a text has a start, no default")]
+    pub fn new() -> Armour {
+        Armour { line: Vec::new() }
+    }
+
+    /// Takes the next octets of the text; true if a message begins in them.
+    pub fn push(&mut self, octets: &[u8]) -> bool {
+        let longest = Self::BEGINNINGS[1].len();
+        for line in octets.split_inclusive(|octet| *octet == b'\n') {
+            let room = longest - self.line.len();
+            self.line.extend_from_slice(&line[..room.min(line.len())]);
+            if Self::BEGINNINGS.iter().any(|beginning| self.line.starts_with(beginning)) {
+                return true;
+            }
+            if line.ends_with(b"\n") {
+                self.line.clear();
+            }
+        }
+        false
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use vouchsafe_mime::{Event, Scanner, Sink};
@@ -286,5 +320,19 @@ mod tests {
         assert_eq!(direction(&RouteKey::Relay, true), Direction::Outbound);
         assert_eq!(direction(&domain, true), Direction::Internal);
         assert_eq!(direction(&domain, false), Direction::Inbound);
+    }
+
+    #[test]
+    fn pgp_within_a_text_is_found_wherever_it_is_cut() {
+        let found = |text: &str, piece: usize| {
+            let mut armour = Armour::new();
+            text.as_bytes().chunks(piece).any(|octets| armour.push(octets))
+        };
+        for piece in 1..60 {
+            assert!(found("-----BEGIN PGP MESSAGE-----\r\n", piece));
+            assert!(found("Hello\r\n\r\n-----BEGIN PGP SIGNED MESSAGE-----\r\n", piece));
+            assert!(!found("> -----BEGIN PGP MESSAGE-----\r\n", piece));
+            assert!(!found("-----BEGIN PGP PUBLIC KEY BLOCK-----\r\n-----BEGIN PGP\r\nMESSAGE-----", piece));
+        }
     }
 }

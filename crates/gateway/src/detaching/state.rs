@@ -1,7 +1,7 @@
 //! What the scanner's events say within one chunk: octets for the spool, octets of the part that streams, parts that
 //! wait for a decision. No I/O; emptied after every chunk.
 
-use vouchsafe_core::detach::{Role, Rules, role};
+use vouchsafe_core::detach::{Armour, Role, Rules, role};
 use vouchsafe_core::rewrite::Place;
 use vouchsafe_mime::{Coding, Decoder, Event, Sink};
 
@@ -13,6 +13,12 @@ pub(super) struct Waiting {
     pub size: u64,
     pub body_at: u64,
     pub body_end: u64,
+}
+
+/// A text that is looked through for PGP.
+struct Text {
+    decoder: Decoder,
+    armour: Armour,
 }
 
 /// A file that has begun and not ended.
@@ -32,6 +38,9 @@ pub(super) struct State {
     pub spool: Vec<u8>,
     pub waiting: Vec<Waiting>,
     open: Option<Open>,
+    text: Option<Text>,
+    /// A text holds a PGP message: nothing more is taken out.
+    sealed: bool,
     /// The part that streams, and whether its raw octets go to the spool, too.
     pub stream: Option<(u32, bool)>,
     /// Its octets.
@@ -43,6 +52,12 @@ pub(super) struct State {
     scratch: Vec<u8>,
 }
 
+impl Text {
+    fn of(coding: Coding) -> Text {
+        Text { decoder: Decoder::new(coding), armour: Armour::new() }
+    }
+}
+
 impl State {
     pub fn new(rules: Rules) -> State {
         State {
@@ -51,6 +66,8 @@ impl State {
             spool: Vec::new(),
             waiting: Vec::new(),
             open: None,
+            text: None,
+            sealed: false,
             stream: None,
             streamed: Vec::new(),
             stream_end: None,
@@ -92,10 +109,28 @@ impl State {
             return;
         }
         self.spool.extend_from_slice(octets);
+        if let Some(text) = &mut self.text {
+            self.scratch.clear();
+            // What does not decode is looked through as far as it does.
+            let _ = text.decoder.push(octets, &mut self.scratch);
+            if text.armour.push(&self.scratch) {
+                self.seal();
+            }
+        }
         if let Some(open) = self.open.as_mut().filter(|open| open.clean) {
             self.scratch.clear();
             open.clean = open.decoder.push(octets, &mut self.scratch).is_ok();
             open.size += self.scratch.len() as u64;
+        }
+    }
+
+    /// The text that is told is part of a message that is not to be altered. Files that are gone by now stay gone.
+    fn seal(&mut self) {
+        self.sealed = true;
+        self.text = None;
+        self.places[self.current as usize].role = Role::Keep;
+        for waiting in self.waiting.drain(..) {
+            self.places[waiting.id as usize].role = Role::Keep;
         }
     }
 
@@ -127,8 +162,12 @@ impl Sink for State {
                     Role::Container(container) => Some(container),
                     _ => None,
                 });
-                let role = role(&part, within, &self.rules);
+                let role = match role(&part, within, &self.rules) {
+                    Role::File if self.sealed => Role::Keep,
+                    role => role,
+                };
                 self.current = part.id;
+                self.text = part.header.coding.filter(|_| role == Role::Text && !self.sealed).map(Text::of);
                 if let (Role::File, Some(coding)) = (role, part.header.coding) {
                     self.open = Some(Open {
                         id: part.id,

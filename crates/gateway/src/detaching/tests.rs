@@ -198,6 +198,29 @@ fn a_part_that_cannot_be_written_again_is_kept_raw_until_its_end() {
     assert!(done.moved.is_empty() && done.kept == nul);
 }
 
+#[test]
+fn nothing_goes_out_of_a_message_with_pgp_in_its_text() {
+    let text = "--b\r\nContent-Type: text/plain; charset=utf-8\r\n";
+    let file = part("base64", &base64(&content(9_000), 76));
+    let small = part("base64", &base64(&content(3_000), 76));
+    for (coding, armour) in [
+        ("7bit", "-----BEGIN PGP MESSAGE-----\r\n\r\nabc\r\n-----END PGP MESSAGE-----\r\n".to_owned()),
+        ("quoted-printable", "Hi=20\r\n-----BEGIN PGP SIGNED MESSAGE-----\r\n".to_owned()),
+        ("base64", base64(b"Hi\r\n-----BEGIN PGP SIGNED MESSAGE-----\r\n", 76)),
+    ] {
+        let armoured = format!("{text}Content-Transfer-Encoding: {coding}\r\n\r\n{armour}");
+        let sealed = message(&[armoured.clone(), file.clone()]);
+        let late = message(&[small.clone(), armoured, file.clone()]);
+        for pieces in [1, 50, 100_000] {
+            let done = detach(&sealed, pieces, 2_000, 1 << 30, false);
+            assert!(done.moved.is_empty() && done.kept == sealed, "{coding} in pieces of {pieces}");
+            // What waited for the message to grow stays; so does what comes behind.
+            let done = detach(&late, pieces, 1 << 30, 10_000, false);
+            assert!(done.moved.is_empty() && done.kept == late, "{coding} in pieces of {pieces}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
     #[test]
