@@ -271,6 +271,36 @@ pub struct LinkRow {
     pub last_download: Option<Timestamp>,
 }
 
+/// How the links of a share stand, the strongest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ShareState {
+    /// On hold: nothing of it is deleted.
+    Hold,
+    /// Taken back.
+    Revoked,
+    /// Its time is up.
+    Expired,
+    /// Open to whoever has a link.
+    Open,
+}
+
+impl ShareState {
+    /// All of them.
+    pub const ALL: [ShareState; 4] =
+        [ShareState::Hold, ShareState::Revoked, ShareState::Expired, ShareState::Open];
+
+    /// As lists show it.
+    pub fn word(self) -> &'static str {
+        match self {
+            ShareState::Hold => "hold",
+            ShareState::Revoked => "revoked",
+            ShareState::Expired => "expired",
+            ShareState::Open => "open",
+        }
+    }
+}
+
 /// One message's detached files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Share {
@@ -325,6 +355,16 @@ impl Share {
         self.files.iter().map(|file| file.downloads).sum()
     }
 
+    /// How it stands now.
+    pub fn state(&self, now: Timestamp) -> ShareState {
+        match self {
+            Share { hold: true, .. } => ShareState::Hold,
+            Share { revoked: Some(_), .. } => ShareState::Revoked,
+            _ if self.expires <= now => ShareState::Expired,
+            _ => ShareState::Open,
+        }
+    }
+
     /// Recipients whose link has fetched nothing.
     pub fn unfetched(&self) -> impl Iterator<Item = &str> {
         let links = self.links.iter().filter(|link| link.downloads == 0 && link.revoked.is_none());
@@ -357,6 +397,8 @@ pub struct ShareFilter {
     pub message: Option<MessageId>,
     /// Only where sender, user or a recipient contains this, case-folded.
     pub address: Option<String>,
+    /// Only where the message's id, sender, user, a recipient or the name of a file contains this, case-folded.
+    pub text: Option<String>,
     /// Only from this sender, exactly, case-folded.
     pub sender: Option<String>,
     /// Only with this recipient, exactly, case-folded.
@@ -365,12 +407,23 @@ pub struct ShareFilter {
     pub expires_before: Option<Timestamp>,
     /// Only those on hold (true) or not (false).
     pub hold: Option<bool>,
+    /// Only those that stand so.
+    pub state: Option<ShareState>,
+    /// Only those with a file of which a scanner says this.
+    pub check: Option<Check>,
     /// Only those whose message has left the queue.
     pub left_queue: bool,
     /// Only those whose sender has something to be told: see [`Share::untold`], with this time.
     pub untold: Option<Timestamp>,
-    /// At most this many, oldest first; 0 means 1,000.
+    /// The newest first, in place of the oldest.
+    pub newest_first: bool,
+    /// Only those behind this message, in that order.
+    pub behind: Option<MessageId>,
+    /// At most this many; 0 means 1,000.
     pub limit: usize,
+    /// What `state` is judged by; whoever carries a request out sets it.
+    #[serde(skip)]
+    pub now: Timestamp,
 }
 
 /// Where a token leads.
@@ -551,7 +604,7 @@ pub trait AttachmentStore: Send + Sync {
     fn landing(&self, link: TokenHash) -> BoxFuture<'_, Result<Option<Landing>, StoreFault>>;
     /// The share that a sender's link leads to, with its files and links; whatever its state.
     fn sender_share(&self, link: TokenHash) -> BoxFuture<'_, Result<Option<Share>, StoreFault>>;
-    /// Shares with their files and links, oldest first.
+    /// Shares with their files and links, in the filter's order.
     fn shares(&self, filter: ShareFilter) -> BoxFuture<'_, Result<Vec<Share>, StoreFault>>;
     /// Changes a share. `who` is for the audit log. `Ok` only when durable.
     fn change(
@@ -582,6 +635,11 @@ pub trait AttachmentStore: Send + Sync {
     ) -> BoxFuture<'_, Result<(), StoreFault>>;
     /// Messages that a blob is a file of.
     fn messages_of(&self, blob: String) -> BoxFuture<'_, Result<Vec<MessageId>, StoreFault>>;
-    /// Lines of the audit log behind this number, at most `limit`.
-    fn audit(&self, after: i64, limit: usize) -> BoxFuture<'_, Result<Vec<AuditRow>, StoreFault>>;
+    /// Lines of the audit log behind this number, of all messages or of one, at most `limit`.
+    fn audit(
+        &self,
+        after: i64,
+        message: Option<MessageId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<AuditRow>, StoreFault>>;
 }

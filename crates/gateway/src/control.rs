@@ -158,8 +158,13 @@ pub enum Request {
     },
     /// Takes links back, extends, holds or erases what the filter names; it must name something.
     AttachmentsAct { filter: ShareFilter, act: ShareAct },
-    /// Lines of the audit log of detached files behind this number, at most 1,000.
-    AttachmentsAudit { after: i64 },
+    /// Lines of the audit log of detached files behind this number, of one message if it is named, at most 1,000.
+    AttachmentsAudit {
+        #[serde(default)]
+        after: i64,
+        #[serde(default)]
+        message: Option<MessageId>,
+    },
     /// Live dialogues whose peer, session or text contain `text`; many responses, until the caller hangs up.
     Trace {
         #[serde(default)]

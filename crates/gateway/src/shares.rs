@@ -56,12 +56,13 @@ impl ShareAct {
 
 /// What a filter names, in words.
 pub fn named(filter: &ShareFilter) -> String {
-    let ShareFilter { message, address, sender, recipient, .. } = filter;
+    let ShareFilter { message, address, text, sender, recipient, .. } = filter;
     let words = [
         message.map(|id| format!("message {id}")),
         sender.as_ref().map(|sender| format!("from {sender}")),
         recipient.as_ref().map(|recipient| format!("to {recipient}")),
         address.as_ref().map(|text| format!("of {text}")),
+        text.as_ref().map(|text| format!("with {text}")),
     ];
     words.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
@@ -71,11 +72,13 @@ pub(crate) async fn answer(gateway: &Gateway, caller: &Caller, request: Request)
     let store = &gateway.stores.attachments;
     Ok(match request {
         Request::AttachmentsAct { filter, act } => change(gateway, caller, filter, &act).await?,
-        Request::AttachmentsAudit { after } => {
-            Response::ShareAudit { rows: store.audit(after, LINES).await.map_err(words)? }
+        Request::AttachmentsAudit { after, message } => {
+            Response::ShareAudit { rows: store.audit(after, message, LINES).await.map_err(words)? }
         }
         Request::AttachmentsList { filter } => {
-            Response::Shares { now: gateway.clock.now(), shares: store.shares(filter).await.map_err(words)? }
+            let now = gateway.clock.now();
+            let shares = store.shares(ShareFilter { now, ..filter }).await.map_err(words)?;
+            Response::Shares { now, shares }
         }
         _ => return Err("this is not about detached files; nothing was done".to_owned()),
     })
@@ -98,7 +101,7 @@ async fn change(
         return Err("a link is of one message; name that, too".to_owned());
     }
     let store = &gateway.stores.attachments;
-    let shares = store.shares(ShareFilter { limit: AT_ONCE, ..filter }).await.map_err(words)?;
+    let shares = store.shares(ShareFilter { limit: AT_ONCE, now, ..filter }).await.map_err(words)?;
     let (mut count, mut held) = (0, 0);
     for share in &shares {
         if *act == ShareAct::Erase && share.hold {

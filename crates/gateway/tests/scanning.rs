@@ -160,7 +160,7 @@ impl World {
     }
 
     async fn lines(&self) -> Vec<String> {
-        let lines = self.store.audit(0, 100).await.unwrap();
+        let lines = self.store.audit(0, None, 100).await.unwrap();
         lines.into_iter().filter(|line| line.what == "scan").map(|line| line.detail).collect()
     }
 }

@@ -207,7 +207,7 @@ pub fn replaces(there: Check, scanned: bool, fresh: Check) -> bool {
     }
 }
 
-/// Whether the filter names a share with its links.
+/// Whether the filter names a share with its files and links.
 pub fn matches(filter: &ShareFilter, share: &Share) -> bool {
     let all = || share.links.iter().flat_map(|link| &link.recipients).map(|address| address.to_lowercase());
     let sender = share.sender.to_lowercase();
@@ -219,11 +219,21 @@ pub fn matches(filter: &ShareFilter, share: &Share) -> bool {
             .is_none_or(|wanted| all().any(|address| address == wanted.to_lowercase()))
         && filter.expires_before.is_none_or(|before| share.expires < before)
         && filter.hold.is_none_or(|hold| share.hold == hold)
+        && filter.state.is_none_or(|state| share.state(filter.now) == state)
+        && filter.check.is_none_or(|check| share.files.iter().any(|file| file.check == check))
         && filter.untold.is_none_or(|before| share.untold(before).is_some())
         && filter.address.as_ref().is_none_or(|text| {
             let text = text.to_lowercase();
             sender.contains(&text)
                 || share.owner.contains(&text)
                 || all().any(|address| address.contains(&text))
+        })
+        && filter.text.as_ref().is_none_or(|text| {
+            let text = text.to_lowercase();
+            share.message.to_string().contains(&text)
+                || sender.contains(&text)
+                || share.owner.contains(&text)
+                || all().any(|address| address.contains(&text))
+                || share.files.iter().any(|file| file.file_name.to_lowercase().contains(&text))
         })
 }

@@ -45,12 +45,18 @@ impl Page {
         self.viewer.as_ref().is_some_and(Viewer::operates)
     }
 
+    /// Whether settings, administrators and what deletes files are offered.
+    pub fn administers(&self) -> bool {
+        self.viewer.as_ref().is_some_and(Viewer::is_admin)
+    }
+
     /// Links of the navigation.
     pub fn links(&self) -> &'static [(&'static str, &'static str, &'static str)] {
         &[
             ("overview", "/", "Overview"),
             ("messages", "/messages", "Messages"),
             ("queue", "/queue", "Queue"),
+            ("attachments", "/attachments", "Attachments"),
             ("live", "/live", "Live"),
             ("delegates", "/delegates", "Delegates"),
             ("users", "/users", "Users"),
@@ -123,6 +129,11 @@ pub(crate) fn duration(seconds: u64) -> String {
         7_200..172_800 => format!("{} h", seconds / 3_600),
         _ => format!("{} d", seconds / 86_400),
     }
+}
+
+/// So many files.
+pub(crate) fn files(count: &usize) -> String {
+    if *count == 1 { "1 file".to_owned() } else { format!("{count} files") }
 }
 
 /// Octets for people.

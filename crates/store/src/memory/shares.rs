@@ -206,11 +206,21 @@ impl AttachmentStore for MemoryStore {
 
     fn shares(&self, filter: ShareFilter) -> BoxFuture<'_, Result<Vec<Share>, StoreFault>> {
         let state = self.lock();
-        let found = state.shares.shares.values().filter(|share| matches(&filter, share));
-        let waits = |share: &&Share| state.messages.get(&share.message).is_some_and(|stored| stored.open > 0);
-        let found = found.filter(|share| !(filter.left_queue && waits(share)));
-        let found = found.take(limit_of(filter.limit));
-        ready(Ok(found.filter_map(|share| state.shares.shown(&share.message)).collect()))
+        let shown = |message: &MessageId| state.shares.shown(message);
+        let found = state.shares.shares.keys().filter_map(shown).filter(|share| matches(&filter, share));
+        let waits = |share: &Share| state.messages.get(&share.message).is_some_and(|stored| stored.open > 0);
+        let mut found: Vec<Share> = found.filter(|share| !(filter.left_queue && waits(share))).collect();
+        if filter.newest_first {
+            found.reverse();
+        }
+        let beyond = |share: &Share| match (filter.behind, filter.newest_first) {
+            (None, _) => true,
+            (Some(behind), true) => share.message < behind,
+            (Some(behind), false) => share.message > behind,
+        };
+        found.retain(beyond);
+        found.truncate(limit_of(filter.limit));
+        ready(Ok(found))
     }
 
     fn change(
@@ -276,9 +286,15 @@ impl AttachmentStore for MemoryStore {
         ready(Ok(state.shares.files_of(&blob).into_iter().map(|(message, ..)| message).collect()))
     }
 
-    fn audit(&self, after: i64, limit: usize) -> BoxFuture<'_, Result<Vec<AuditRow>, StoreFault>> {
+    fn audit(
+        &self,
+        after: i64,
+        message: Option<MessageId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<AuditRow>, StoreFault>> {
         let state = self.lock();
-        let lines = state.shares.audit.iter().filter(|row| row.number > after);
+        let of_it = |row: &&AuditRow| message.is_none_or(|message| row.message == Some(message));
+        let lines = state.shares.audit.iter().filter(|row| row.number > after).filter(of_it);
         ready(Ok(lines.take(limit_of(limit)).cloned().collect()))
     }
 }

@@ -450,8 +450,13 @@ impl AttachmentStore for SqliteStore {
         self.ask(|answer| Question::MessagesOf(blob, answer))
     }
 
-    fn audit(&self, after: i64, limit: usize) -> BoxFuture<'_, Result<Vec<AuditRow>, StoreFault>> {
-        self.ask(|answer| Question::Audit(after, limit, answer))
+    fn audit(
+        &self,
+        after: i64,
+        message: Option<MessageId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<AuditRow>, StoreFault>> {
+        self.ask(|answer| Question::Audit(after, message, limit, answer))
     }
 }
 

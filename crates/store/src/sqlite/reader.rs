@@ -58,7 +58,7 @@ pub enum Question {
     /// Those of these blobs that have no row.
     Unknown(Vec<String>, Answer<Vec<String>>),
     /// Lines of the audit log behind a number, at most so many.
-    Audit(i64, usize, Answer<Vec<AuditRow>>),
+    Audit(i64, Option<MessageId>, usize, Answer<Vec<AuditRow>>),
     /// Uploads that have not ended.
     Uploads(Answer<Vec<(String, String)>>),
     /// The store is being dropped.
@@ -101,7 +101,9 @@ pub fn run(queue: &Connection, history: &Connection, questions: &Receiver<Questi
             Question::MessagesOf(blob, answer) => give(answer, shares::messages_of(queue, &blob)),
             Question::Unchecked(limit, answer) => give(answer, shares::unchecked(queue, limit)),
             Question::Unknown(names, answer) => give(answer, shares::unknown(queue, names)),
-            Question::Audit(after, limit, answer) => give(answer, shares::audit(queue, after, limit)),
+            Question::Audit(after, message, limit, answer) => {
+                give(answer, shares::audit(queue, after, message, limit));
+            }
             Question::Uploads(answer) => give(answer, shares::uploads(queue)),
             Question::Stop => return,
         }

@@ -16,6 +16,7 @@ pub const QUEUE: &[&str] = &[
     include_str!("migrations/queue_0004.sql"),
     include_str!("migrations/queue_0005.sql"),
     include_str!("migrations/queue_0006.sql"),
+    include_str!("migrations/queue_0007.sql"),
 ];
 /// Migrations of `history.db`.
 pub const HISTORY: &[&str] = &[

@@ -7,8 +7,8 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use vouchsafe_core::attachments::{
-    Access, AuditRow, BlobRef, Check, Landing, LinkRow, Share, ShareChange, ShareFilter, SharedFile, Telling,
-    Usage, hex,
+    Access, AuditRow, BlobRef, Check, Landing, LinkRow, Share, ShareChange, ShareFilter, ShareState,
+    SharedFile, Telling, Usage, hex,
 };
 use vouchsafe_core::links::TokenHash;
 use vouchsafe_core::ports::StoreFault;
@@ -346,19 +346,19 @@ pub fn sender_share(connection: &Connection, token: TokenHash) -> rusqlite::Resu
     Ok(Some(share))
 }
 
-/// Shares that the filter names, oldest first.
+/// Shares that the filter names, in its order.
 pub fn shares(connection: &Connection, filter: &ShareFilter) -> rusqlite::Result<Vec<Share>> {
     let limit = crate::limit_of(filter.limit);
     let mut found = Vec::new();
-    let mut after: Vec<u8> = Vec::new();
+    let mut behind = filter.behind;
     while found.len() < limit {
-        let page = page(connection, filter, &after)?;
+        let page = page(connection, filter, behind)?;
         let Some(last) = page.last() else { break };
-        after = last.message.0.as_bytes().to_vec();
+        behind = Some(last.message);
         for mut share in page {
             share.links = links(connection, share.message)?;
+            share.files = files(connection, share.message)?;
             if matches(filter, &share) {
-                share.files = files(connection, share.message)?;
                 found.push(share);
             }
         }
@@ -372,19 +372,32 @@ const SHARE: &str =
                             reminded, receipted, asked, subject, cap FROM share";
 
 /// Ids sort by time of arrival.
-fn page(connection: &Connection, filter: &ShareFilter, after: &[u8]) -> rusqlite::Result<Vec<Share>> {
+fn page(
+    connection: &Connection,
+    filter: &ShareFilter,
+    behind: Option<MessageId>,
+) -> rusqlite::Result<Vec<Share>> {
     let only = filter.message.map(|message| message.0.as_bytes().to_vec());
     let before = filter.expires_before.map_or(i64::MAX, |before| before.0);
+    let (beyond, order) = if filter.newest_first { ("<", "DESC") } else { (">", "ASC") };
+    let behind = behind.map(|message| message.0.as_bytes().to_vec());
     let mut statement = connection.prepare_cached(&format!(
-        "{SHARE} WHERE message > ?1 AND (?2 IS NULL OR message = ?2) AND expires < ?3 AND (?4 IS NULL OR hold = ?4) \
+        "{SHARE} WHERE (?1 IS NULL OR message {beyond} ?1) AND (?2 IS NULL OR message = ?2) AND expires < ?3 AND (?4 IS NULL OR hold = ?4) \
          AND (?5 IS NULL OR known AND (asked OR NOT receipted OR NOT reminded AND expires < ?5)) \
-         AND NOT (?6 AND EXISTS (SELECT 1 FROM message m WHERE m.id = share.message)) ORDER BY message LIMIT ?7"
+         AND NOT (?6 AND EXISTS (SELECT 1 FROM message m WHERE m.id = share.message)) \
+         AND (?8 IS NULL OR ?8 = CASE WHEN hold THEN 'hold' WHEN revoked IS NOT NULL THEN 'revoked' \
+                                      WHEN expires <= ?9 THEN 'expired' ELSE 'open' END) \
+         AND (?10 IS NULL OR EXISTS (SELECT 1 FROM attachment a JOIN blob b ON b.name = a.blob \
+                                     WHERE a.message = share.message AND b.checked = ?10)) \
+         ORDER BY message {order} LIMIT ?7"
     ))?;
     let untold = filter.untold.map(|before| before.0);
     let only_left = filter.left_queue;
-    statement
-        .query_map(params![after, only, before, filter.hold, untold, only_left, PAGE as i64], read_share)?
-        .collect()
+    let state = filter.state.map(ShareState::word);
+    let check = filter.check.map(check_word);
+    let (hold, page, now) = (filter.hold, PAGE as i64, filter.now.0);
+    let wanted = params![behind, only, before, hold, untold, only_left, page, state, now, check];
+    statement.query_map(wanted, read_share)?.collect()
 }
 
 fn share(connection: &Connection, message: MessageId) -> rusqlite::Result<Option<Share>> {
@@ -570,12 +583,20 @@ pub fn unknown(connection: &Connection, names: Vec<String>) -> rusqlite::Result<
 }
 
 /// Lines of the audit log.
-pub fn audit(connection: &Connection, after: i64, limit: usize) -> rusqlite::Result<Vec<AuditRow>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT number, at, what, who, message, detail, chain FROM audit WHERE number > ?1 ORDER BY number LIMIT ?2",
-    )?;
+pub fn audit(
+    connection: &Connection,
+    after: i64,
+    message: Option<MessageId>,
+    limit: usize,
+) -> rusqlite::Result<Vec<AuditRow>> {
+    let of_it = if message.is_some() { "message = ?3" } else { "?3 IS NULL" };
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT number, at, what, who, message, detail, chain FROM audit
+         WHERE {of_it} AND number > ?1 ORDER BY number LIMIT ?2"
+    ))?;
     let limit = i64::try_from(crate::limit_of(limit)).unwrap_or(i64::MAX);
-    let rows = statement.query_map([after, limit], |row| {
+    let message = message.map(|message| message.0.as_bytes().to_vec());
+    let rows = statement.query_map(params![after, limit, message], |row| {
         Ok(AuditRow {
             number: row.get(0)?,
             at: Timestamp(row.get(1)?),

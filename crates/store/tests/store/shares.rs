@@ -7,12 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use vouchsafe_core::attachments::{
     Access, AttachmentStore, BlobStore, Check, Detached, Detachment, LinkRules, ShareChange, ShareFilter,
-    Standing,
+    ShareState, Standing,
 };
 use vouchsafe_core::links::{LinkSecret, Token};
 use vouchsafe_core::ports::{Accepted, MailStore, StoreFault};
 use vouchsafe_core::recipe::{Piece, Recipe, SlotCoding};
-use vouchsafe_core::{RecipientState, RouteKey, Timestamp};
+use vouchsafe_core::{MessageId, RecipientState, RouteKey, Timestamp};
 use vouchsafe_store::blobs::Blobs;
 use vouchsafe_store::disk::SimDisk;
 use vouchsafe_store::memory::MemoryStore;
@@ -68,6 +68,7 @@ suite! {
     a_dropped_blob_leaves_nothing,
     who_holds_a_blob_keeps_it_from_being_listed,
     links_lead_to_the_files,
+    shares_are_found_by_what_an_administrator_knows,
     a_cap_holds_for_each_file_and_link,
     what_a_scanner_says_belongs_to_the_content,
     what_nobody_was_asked_about_does_not_stand_for_what_is_to_be_checked,
@@ -215,6 +216,46 @@ async fn links_lead_to_the_files(given: Given) {
     assert_eq!((usage.user, usage.domain), (300_000, 300_000));
 }
 
+async fn shares_are_found_by_what_an_administrator_knows(given: Given) {
+    for number in 1..=4 {
+        given
+            .store
+            .accept(detached(&*given.blobs, number, &octets(id(number), 100)).await.unwrap())
+            .await
+            .unwrap();
+    }
+    let change = async |change| given.store.change(change, "admin".to_owned(), NOW).await.unwrap();
+    change(ShareChange::Hold { message: id(1), on: true }).await;
+    change(ShareChange::Revoke { message: id(2), link: None }).await;
+    change(ShareChange::Extend { message: id(3), until: NOW + Duration::from_secs(1) }).await;
+    let later = NOW + Duration::from_secs(5);
+    let found = async |filter: ShareFilter| -> Vec<MessageId> {
+        let shares = given.store.shares(ShareFilter { now: later, ..filter }).await.unwrap();
+        shares.into_iter().map(|share| share.message).collect()
+    };
+    let all = ShareFilter::default;
+    for (state, number) in
+        [(ShareState::Hold, 1), (ShareState::Revoked, 2), (ShareState::Expired, 3), (ShareState::Open, 4)]
+    {
+        assert_eq!(found(ShareFilter { state: Some(state), ..all() }).await, [id(number)], "{state:?}");
+    }
+    let name = given.store.shares(all()).await.unwrap()[0].files[0].file_name.to_uppercase();
+    let holds = |text: &str| ShareFilter { text: Some(text.to_owned()), ..all() };
+    assert_eq!(found(holds(&name)).await.len(), 4, "by the name of a file");
+    assert_eq!(found(holds(&id(2).to_string())).await, [id(2)], "by message");
+    assert_eq!(found(holds("C@ONE.example")).await.len(), 4, "by recipient");
+    assert!(found(holds("nobody")).await.is_empty());
+    assert!(found(ShareFilter { check: Some(Check::Found), ..all() }).await.is_empty());
+    assert_eq!(found(ShareFilter { check: Some(Check::Clear), ..all() }).await.len(), 4);
+    let newest = |behind| ShareFilter { newest_first: true, behind, limit: 2, ..all() };
+    assert_eq!(found(newest(None)).await, [id(4), id(3)]);
+    assert_eq!(found(newest(Some(id(3)))).await, [id(2), id(1)]);
+    assert_eq!(found(ShareFilter { behind: Some(id(3)), ..all() }).await, [id(4)]);
+    let lines = given.store.audit(0, Some(id(2)), 100).await.unwrap();
+    assert_eq!(lines.iter().map(|line| line.what.as_str()).collect::<Vec<_>>(), ["store", "revoke"]);
+    assert!(given.store.audit(lines[1].number, Some(id(2)), 100).await.unwrap().is_empty());
+}
+
 async fn a_cap_holds_for_each_file_and_link(given: Given) {
     let mut message = detached(&*given.blobs, 1, &octets(id(1), 100)).await.unwrap();
     let parts = &mut message.detached.as_mut().unwrap().parts;
@@ -271,7 +312,7 @@ async fn what_a_scanner_says_belongs_to_the_content(given: Given) {
     say(&again[0].name, Check::Clear, "").await;
     assert_eq!((check(1).await, check(3).await), (Check::Found, Check::Clear));
     say("gone", Check::Found, "").await;
-    let lines = given.store.audit(0, 100).await.unwrap();
+    let lines = given.store.audit(0, None, 100).await.unwrap();
     let scans = lines.iter().filter(|line| line.what == "scan");
     let said: Vec<String> = scans.map(|line| format!("{} {}", line.message.unwrap(), line.detail)).collect();
     let want = [
@@ -304,7 +345,7 @@ async fn what_nobody_was_asked_about_does_not_stand_for_what_is_to_be_checked(gi
     given.store.set_check(new.clone(), Check::Clear, String::new(), "clamd".to_owned(), NOW).await.unwrap();
     accept(4, Check::Waiting).await;
     assert_eq!(file(4).await, (Check::Clear, new));
-    assert!(given.store.audit(0, 100).await.unwrap().iter().all(|line| line.what == "store"));
+    assert!(given.store.audit(0, None, 100).await.unwrap().iter().all(|line| line.what == "store"));
 }
 
 async fn a_sender_has_links_of_his_own(given: Given) {
@@ -393,7 +434,7 @@ async fn a_hold_forbids_erasing_and_every_change_is_written_down(given: Given) {
     assert_eq!(given.store.shares(ShareFilter::default()).await.unwrap()[0].revoked, None);
     change(ShareChange::Erase { message }).await.unwrap();
     assert!(given.store.landing(secret(1).token(0).hash()).await.unwrap().is_none());
-    let lines = given.store.audit(0, 100).await.unwrap();
+    let lines = given.store.audit(0, None, 100).await.unwrap();
     let whats: Vec<&str> = lines.iter().map(|line| line.what.as_str()).collect();
     assert_eq!(whats, ["store", "hold", "release", "revoke", "extend", "erase"]);
     let mut before = String::new();

@@ -214,6 +214,8 @@ pub struct Which {
 pub enum AttachmentsCommand {
     /// List messages whose files are behind links, oldest first.
     List {
+        /// Only where message id, sender, user, recipient or the name of a file holds this text.
+        text: Option<String>,
         /// Only where sender, user or recipient holds this text.
         #[arg(long, value_name = "TEXT")]
         address: Option<String>,

@@ -17,9 +17,9 @@ use super::output::{Output, cell, count, size, table};
 /// Runs the command.
 pub async fn run(place: &Place, command: AttachmentsCommand, out: &mut Output<'_>) -> Result<(), Failure> {
     match command {
-        AttachmentsCommand::List { address, held, limit } => {
+        AttachmentsCommand::List { text, address, held, limit } => {
             let hold = held.then_some(true);
-            let filter = ShareFilter { address, hold, limit, ..ShareFilter::default() };
+            let filter = ShareFilter { text, address, hold, limit, ..ShareFilter::default() };
             let (now, shares) = shares(place, filter).await?;
             Ok(out.give(|| list_text(&shares, now), || json!(shares))?)
         }
@@ -97,7 +97,7 @@ async fn export(place: &Place, message: Option<String>, out: &mut Output<'_>) ->
     let only = message.as_deref().map(parse_id).transpose()?;
     let (mut after, mut chain) = (0, String::new());
     loop {
-        let rows = match ask::existing(place, Request::AttachmentsAudit { after }).await? {
+        let rows = match ask::existing(place, Request::AttachmentsAudit { after, message: None }).await? {
             Response::ShareAudit { rows } => rows,
             _ => return Err(ask::unexpected()),
         };
@@ -139,16 +139,6 @@ fn messages(number: u64) -> String {
     count(number, "message", "messages")
 }
 
-/// In one word, the strongest first.
-fn state(share: &Share, now: Timestamp) -> &'static str {
-    match share {
-        Share { hold: true, .. } => "hold",
-        Share { revoked: Some(_), .. } => "revoked",
-        _ if share.expires <= now => "expired",
-        _ => "open",
-    }
-}
-
 fn list_text(shares: &[Share], now: Timestamp) -> String {
     if shares.is_empty() {
         return "No files are behind links.\n".to_owned();
@@ -156,7 +146,7 @@ fn list_text(shares: &[Share], now: Timestamp) -> String {
     let row = |share: &Share| {
         vec![
             share.message.to_string(),
-            state(share, now).to_owned(),
+            share.state(now).word().to_owned(),
             share.expires.rfc3339(),
             share.files.len().to_string(),
             size(share.size()),
@@ -187,7 +177,7 @@ fn show_text(share: &Share, now: Timestamp) -> String {
     if !share.subject.is_empty() {
         text += &format!("Subject   {}\n", cell(&share.subject, 200));
     }
-    text += &format!("State     {}, good until {}\n", state(share, now), share.expires.rfc3339());
+    text += &format!("State     {}, good until {}\n", share.state(now).word(), share.expires.rfc3339());
     if let Some(at) = share.revoked {
         text += &format!("Revoked   {}\n", at.rfc3339());
     }

@@ -133,6 +133,26 @@ await page.waitForURL(/messages\/[0-9a-f-]{32,36}/);
 await holds("a message", "accepted", "delivered", "sender@example.net", "bob@example.com");
 await picture("message");
 
+// Its file behind a link: found by name, extended; what many would lose is told first.
+await page.goto("/attachments");
+await page.getByLabel("Address, file name or message").fill("zeros");
+await page.keyboard.press("Enter");
+await page.getByRole("link", { name: "zeros.bin" }).first().click();
+await holds("attachments", "zeros.bin", "bob@example.com", "open", "store");
+await page.getByRole("button", { name: "Give more time" }).click();
+await holds("attachments", "extend");
+await picture("attachment");
+await page.getByRole("link", { name: /^[0-9a-f-]{32,36}$/ }).first().click();
+await page.waitForURL(/messages/);
+await page.getByRole("link", { name: "zeros.bin" }).waitFor();
+await page.goto("/attachments");
+await page.getByText("All files of a sender or recipient at once").click();
+await page.getByLabel("Sender").fill("sender@example.net");
+await page.getByLabel("What to do").selectOption("delete for good");
+await page.getByRole("button", { name: "See what that would do" }).click();
+await holds("many attachments", "Delete files and links for good: 1 message", "cannot be had back");
+await picture("attachments-many");
+
 // A setting: what would change is shown before it changes.
 await page.goto("/settings?section=queue");
 const expire = page.locator("[name='queue.expire']");

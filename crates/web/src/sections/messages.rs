@@ -9,6 +9,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
+use vouchsafe_core::attachments::{Share, ShareFilter};
 use vouchsafe_core::figures::{self, Figure};
 use vouchsafe_core::ports::{HistoryEvent, HistoryFilter, QueueRow};
 use vouchsafe_core::{RecipientState, Timestamp};
@@ -97,6 +98,8 @@ struct Message {
     taken: bool,
     explained: Vec<Explained>,
     rows: Vec<QueueRow>,
+    /// Its files behind links.
+    share: Option<Share>,
     events: Vec<HistoryEvent>,
 }
 
@@ -106,11 +109,16 @@ async fn message(viewer: Viewer, State(web): State<Web>, Path(id): Path<String>)
     let Ok(message) = id.parse() else {
         return sentence(StatusCode::NOT_FOUND, page, "That is no id of a message.");
     };
+    let filter = ShareFilter { message: Some(message), ..ShareFilter::default() };
+    let share = match web.control.run_as(&caller, Request::AttachmentsList { filter }).await {
+        Answer::Shares { shares, .. } => shares.into_iter().next(),
+        other => return refused(page, other),
+    };
     match web.control.run_as(&caller, Request::QueueShow { message }).await {
         Answer::Message { rows, history } => {
             let taken = history.iter().any(|event| !["refused", "trial"].contains(&event.kind.as_str()));
             let explained = explain(&history);
-            show(&Message { page, id, taken, explained, rows, events: history })
+            show(&Message { page, id, taken, explained, rows, share, events: history })
         }
         other => refused(page, other),
     }

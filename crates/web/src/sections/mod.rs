@@ -1,6 +1,7 @@
 //! One file a section of the navigation.
 
 mod admins;
+mod attachments;
 mod delegates;
 pub(crate) mod live;
 mod messages;
@@ -23,6 +24,7 @@ pub(crate) fn routes() -> Router<Web> {
         .merge(live::routes())
         .merge(messages::routes())
         .merge(queue::routes())
+        .merge(attachments::routes())
         .merge(delegates::routes())
         .merge(settings::routes())
         .merge(admins::routes())

@@ -1,5 +1,6 @@
 //! The pages over a whole gateway in this process: each section, what its forms do, what a page may cost.
 
+mod attachments;
 mod live;
 mod overview;
 mod sections;

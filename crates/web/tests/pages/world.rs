@@ -2,19 +2,25 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use hyper::service::Service;
 use vouchsafe_config::{Lookup, Reading, Settings};
-use vouchsafe_core::ports::{Clock, HistoryEvent};
-use vouchsafe_core::{MessageId, Timestamp};
+use vouchsafe_core::attachments::{Access, Check, Detached, Detachment, Keep, LinkRules, SealedBlob};
+use vouchsafe_core::links::LinkSecret;
+use vouchsafe_core::policy::{Block, Client, Decision, decide};
+use vouchsafe_core::ports::{Accepted, Body as Content, Clock, HistoryEvent};
+use vouchsafe_core::recipe::{Piece, Recipe, SlotCoding};
+use vouchsafe_core::{Envelope, MessageId, Origin, RouteKey, Timestamp};
 use vouchsafe_fakes::PipeDialer;
 use vouchsafe_gateway::control::Control;
 use vouchsafe_gateway::gateway::{Gateway, Stores};
 use vouchsafe_gateway::stored::SettingsDoor;
 use vouchsafe_gateway::supervisor::Supervisor;
 use vouchsafe_net::clock::SystemClock;
+use vouchsafe_smtp::{BodyKind, MailFrom, Mailbox, RcptTo, ReversePath};
 use vouchsafe_store::memory::MemoryStore;
 use vouchsafe_web::{From, Pages};
 
@@ -157,6 +163,80 @@ impl World {
         self.pages.call(request).await.unwrap_or_else(|never| match never {}).into_body()
     }
 
+    /// A message of `sender@example.com` that waits in the queue, with a file of this name behind a link.
+    pub async fn queued(&self, to: &str, file: &str) -> MessageId {
+        let gateway = self.control.gateway();
+        let now = gateway.clock.now();
+        let id = MessageId::at(now);
+        let address = |text: &str| Mailbox::parse(text, false).expect("an address");
+        let origin = Origin {
+            session: "00000000000a".to_owned(),
+            listener: "submission".to_owned(),
+            client: None,
+            port: None,
+            helo: "pc".to_owned(),
+            esmtp: true,
+            login: Some("sender".to_owned()),
+            known_sender: true,
+            proven: false,
+        };
+        let mail = MailFrom {
+            reverse_path: ReversePath::Mailbox(address("sender@example.com")),
+            size: None,
+            body: BodyKind::SevenBit,
+            smtputf8: false,
+            auth: None,
+            ret: None,
+            envid: None,
+        };
+        let mut envelope = Envelope::new(id, now, origin, mail);
+        let user = Client { authenticated: true, ..Client::default() };
+        let Decision::Permit(permit) = decide(&user, &address(to), Block::None) else {
+            panic!("users may relay")
+        };
+        envelope.add(RcptTo { mailbox: address(to), notify: None, orcpt: None }, permit);
+        let mut sha256 = [0; 32];
+        sha256[..16].copy_from_slice(id.0.as_bytes());
+        let blob = SealedBlob {
+            name: format!("blob-{id}"),
+            len: 1_000_000,
+            sha256,
+            key: Vec::new(),
+            keep: Keep::default(),
+        };
+        let part = Detached {
+            blob,
+            file_name: file.to_owned(),
+            media_type: "application/pdf".to_owned(),
+            position: 0,
+        };
+        let recipe = Recipe::new(vec![Piece::Slot(SlotCoding::Plain)]).expect("a recipe");
+        let links = LinkRules {
+            per_recipient: true,
+            blind: Vec::new(),
+            expire: Duration::from_secs(30 * 86_400),
+            access: Access::Link,
+            downloads: None,
+            secret: LinkSecret::new(sha256),
+        };
+        let accepted = Accepted {
+            envelope,
+            head: bytes(b"Subject: x\r\n"),
+            body: Content::Memory(bytes(b"\r\ntext\r\n")),
+            due: now + Duration::from_secs(3600),
+            claim: false,
+            detached: Some(Detachment {
+                subject: "The plan".to_owned(),
+                parts: vec![part],
+                check: Check::Clear,
+                forms: vec![(RouteKey::Relay, recipe)],
+                links,
+            }),
+        };
+        gateway.stores.mail.accept(accepted).await.expect("it is stored");
+        id
+    }
+
     /// Something that happened; `number` names the message.
     pub fn happened(&self, number: u128, kind: &str, blame: &str, detail: &str) {
         let gateway = self.control.gateway();
@@ -173,6 +253,10 @@ impl World {
             detail: detail.to_owned(),
         });
     }
+}
+
+fn bytes(octets: &'static [u8]) -> axum::body::Bytes {
+    axum::body::Bytes::from_static(octets)
 }
 
 fn encode(text: &str) -> String {
