@@ -1,24 +1,24 @@
-//! The comparison: builds the release binaries and hands over to `vouchsafe-bench compare`.
+//! Measurements: builds the release binaries and hands over to `vouchsafe-bench`.
 
 use crate::install;
 use crate::run::{cargo, output, root, shown};
 use std::path::PathBuf;
 use std::process::Command;
 
-/// `cargo xtask bench [--against postfix] [...]`: what follows goes to `vouchsafe-bench compare`.
+/// `cargo xtask bench [search] [--against postfix] [...]`: what follows goes to `vouchsafe-bench`, to `compare` unless it
+/// names another of its measurements.
 pub fn run(rest: &[&str]) -> Result<(), String> {
     if rest.contains(&"postfix") {
         install::programs(&["postfix"])?;
     }
     cargo(&["build", "--release", "--package", "vouchsafe", "--package", "vouchsafe-bench"], &[])?;
     let release = target()?.join("release");
-    shown(
-        Command::new(release.join("vouchsafe-bench"))
-            .arg("compare")
-            .args(rest)
-            .arg("--gateway")
-            .arg(release.join("vouchsafe")),
-    )
+    let mut bench = Command::new(release.join("vouchsafe-bench"));
+    match rest {
+        ["search", ..] => bench.args(rest),
+        _ => bench.arg("compare").args(rest).arg("--gateway").arg(release.join("vouchsafe")),
+    };
+    shown(&mut bench)
 }
 
 /// Where cargo builds.

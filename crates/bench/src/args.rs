@@ -35,6 +35,8 @@ pub enum Command {
     Delegate(Play),
     /// Starts the gateway, and Postfix, with a sink behind each, and loads them in turns.
     Compare(Compare),
+    /// Fills a history and looks for events in it, each way: median and worst.
+    Search(Search),
 }
 
 /// What all loads share.
@@ -232,6 +234,20 @@ pub struct Compare {
     #[arg(long, default_value_t = 5)]
     pub pages: u64,
     /// Where the servers keep their queues: the disk that is measured.
+    #[arg(long)]
+    pub folder: Option<PathBuf>,
+}
+
+/// `search`.
+#[derive(Args, Clone)]
+pub struct Search {
+    /// Events in the history.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub events: u64,
+    /// Searches of each kind, each for something else.
+    #[arg(long, default_value_t = 20)]
+    pub rounds: u64,
+    /// Where the history is kept, in a folder that goes afterwards.
     #[arg(long)]
     pub folder: Option<PathBuf>,
 }

@@ -7,9 +7,11 @@ mod args;
 mod client;
 mod compare;
 mod figures;
+mod fill;
 mod load;
 mod play;
 mod proc;
+mod search;
 mod tls;
 
 use args::{Cli, Command};
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
             Command::Sink(play) => play::sink(&play).await,
             Command::Delegate(play) => play::delegate(&play).await,
             Command::Compare(compare) => compare::run(&compare).await,
+            Command::Search(search) => search::run(&search).await,
         }
     });
     match done {

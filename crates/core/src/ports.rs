@@ -364,6 +364,24 @@ pub struct HistoryFilter {
     pub limit: usize,
 }
 
+impl HistoryFilter {
+    /// The same with its text as [`HistoryFilter::fits`] wants it: in lower case, without space around it.
+    pub fn folded(self) -> HistoryFilter {
+        HistoryFilter { text: self.text.trim().to_lowercase(), ..self }
+    }
+
+    /// Whether a folded filter lets this event through.
+    pub fn fits(&self, event: &HistoryEvent) -> bool {
+        let holds = |words: &str| words.to_lowercase().contains(&self.text);
+        self.since.is_none_or(|since| since <= event.at)
+            && self.until.is_none_or(|until| event.at < until)
+            && (self.kind.is_empty() || event.kind == self.kind)
+            && (self.text.is_empty()
+                || [&event.session, &event.sender, &event.recipient].into_iter().any(|words| holds(words))
+                || event.message.is_some_and(|id| id.to_string().starts_with(&self.text)))
+    }
+}
+
 /// What happened; batched, losable in a crash (never part of a promise but 8).
 pub trait History: Send + Sync {
     /// Records; returns at once.

@@ -481,15 +481,10 @@ impl History for MemoryStore {
     }
 
     fn search(&self, filter: HistoryFilter) -> BoxFuture<'_, Result<Vec<HistoryEvent>, StoreFault>> {
-        let text = filter.text.trim().to_lowercase();
-        let fits = |event: &&HistoryEvent| {
-            names(event, &text)
-                && (filter.kind.is_empty() || event.kind == filter.kind)
-                && filter.since.is_none_or(|since| since <= event.at)
-                && filter.until.is_none_or(|until| event.at < until)
-        };
+        let filter = filter.folded();
         let state = self.lock();
-        let found = state.events.iter().rev().filter(fits).take(limit_of(filter.limit));
+        let found = state.events.iter().rev().filter(|event| filter.fits(event));
+        let found = found.take(limit_of(filter.limit));
         ready(Ok(found.cloned().collect()))
     }
 
@@ -555,12 +550,4 @@ impl GuardStore for MemoryStore {
             state.counters.retain(|_, counter| counter.charged > 0 && now < counter.until);
         }))
     }
-}
-
-/// True if the session, message, sender or recipient of the event contains `text`, which is in lower case.
-fn names(event: &HistoryEvent, text: &str) -> bool {
-    event.session.to_lowercase().contains(text)
-        || event.message.is_some_and(|id| id.to_string().starts_with(text))
-        || event.sender.to_lowercase().contains(text)
-        || event.recipient.to_lowercase().contains(text)
 }

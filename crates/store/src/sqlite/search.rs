@@ -1,18 +1,26 @@
-//! Looks for events: by trigrams of session and addresses, by the beginning of a message id, by kind and time. Bounded by
-//! the filter's limit, whatever the history's size.
+//! Looks for events: by trigrams of session and addresses, by the beginning of a message id, by kind and time.
+//!
+//! Bounded whatever the history's size: by the filter's limit, by the few trigrams that are asked for, and by how many
+//! events are read for it. A list of a trigram that every event has is as long as the history; so the rarest of a text are
+//! asked for, as judged by a sample, and what they find is checked against the whole text.
 //!
 //! Proof: the conformance suite, `vouchsafe-bench search`.
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, params_from_iter};
 use vouchsafe_core::Timestamp;
 use vouchsafe_core::ports::{HistoryEvent, HistoryFilter};
 
-/// Events looked through for a text that is too short for trigrams.
-const SHORT: i64 = 50_000;
-/// Trigrams of a text that are asked for; what they find is checked against the whole text.
-const TRIGRAMS: usize = 12;
+/// Events looked through for one search.
+const LOOKED_THROUGH: usize = 50_000;
+/// Events by which it is judged how common a trigram is.
+const SAMPLE: usize = 1_000;
+/// Trigrams of a text that are judged.
+const JUDGED: usize = 64;
+/// Trigrams that are asked for.
+const ASKED: usize = 4;
 
-const COLUMNS: &str = "e.id, e.at, e.session, e.message, e.kind, e.sender, e.recipient, e.blame, e.detail";
+const COLUMNS: &str = "e.at, e.session, e.message, e.kind, e.sender, e.recipient, e.blame, e.detail";
 
 /// What `event_text` holds of an event.
 pub fn text_of(kind: &str, session: &str, sender: &str, recipient: &str) -> String {
@@ -27,132 +35,127 @@ fn kind_mark(kind: &str) -> String {
 
 /// The newest events that fit, newest first.
 pub fn events(history: &Connection, filter: &HistoryFilter) -> rusqlite::Result<Vec<HistoryEvent>> {
-    let text = filter.text.trim().to_lowercase();
-    let limit = crate::limit_of(filter.limit);
-    let range = Range {
+    let filter = &filter.clone().folded();
+    let look = Look {
+        history,
+        filter,
+        limit: crate::limit_of(filter.limit),
         first: filter.since.map_or(Ok(0), |since| first_at(history, since))?,
         behind: filter.until.map_or(Ok(i64::MAX), |until| first_at(history, until))?,
     };
-    let fits = |event: &HistoryEvent| {
-        filter.since.is_none_or(|since| since <= event.at)
-            && filter.until.is_none_or(|until| event.at < until)
-            && (filter.kind.is_empty() || event.kind == filter.kind)
-            && (text.is_empty() || names(event, &text))
+    let mut found = match (filter.text.chars().count(), &*filter.kind) {
+        (0, "") | (1 | 2, _) => look.through(Among::All, &[])?,
+        (0, kind) => look.through(Among::Kind, &[kind])?,
+        _ => look.through(Among::Trigrams, &[&expression(&look.rarest()?)])?,
     };
-    let mut found = match text.chars().count() {
-        0 => unnamed(history, filter, range, limit, fits)?,
-        1 | 2 => newest(history, range, limit, fits)?,
-        _ => by_trigrams(history, filter, &text, range, limit, fits)?,
-    };
-    if is_part_of_id(&text) {
-        found.extend(by_message(history, &text, range, limit, fits)?);
+    if is_part_of_id(&filter.text) {
+        found.extend(look.through(Among::Messages, &[&filter.text, &format!("{}g", filter.text)])?);
         found.sort_unstable_by_key(|(id, _)| std::cmp::Reverse(*id));
         found.dedup_by_key(|(id, _)| *id);
-        found.truncate(limit);
+        found.truncate(look.limit);
     }
     Ok(found.into_iter().map(|(_, event)| event).collect())
 }
 
-/// Row ids from `first`, before `behind`.
-#[derive(Clone, Copy)]
-struct Range {
+/// The events that are looked through, newest first.
+enum Among {
+    /// All of them.
+    All,
+    /// Those of a kind.
+    Kind,
+    /// Those of messages whose ids lie between two texts.
+    Messages,
+    /// Those that have the trigrams of an expression.
+    Trigrams,
+}
+
+/// One search.
+struct Look<'a> {
+    history: &'a Connection,
+    /// Folded.
+    filter: &'a HistoryFilter,
+    limit: usize,
+    /// Row ids from here.
     first: i64,
+    /// Row ids before this.
     behind: i64,
 }
 
-type Found = (i64, HistoryEvent);
-
-fn unnamed(
-    history: &Connection,
-    filter: &HistoryFilter,
-    range: Range,
-    limit: usize,
-    fits: impl Fn(&HistoryEvent) -> bool,
-) -> rusqlite::Result<Vec<Found>> {
-    let of_kind = if filter.kind.is_empty() { "?1 = ''" } else { "e.kind = ?1" };
-    let mut statement = history.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM event e WHERE {of_kind} AND e.id >= ?2 AND e.id < ?3 ORDER BY e.id DESC"
-    ))?;
-    take(statement.query(params![filter.kind, range.first, range.behind])?, limit, fits)
-}
-
-fn newest(
-    history: &Connection,
-    range: Range,
-    limit: usize,
-    fits: impl Fn(&HistoryEvent) -> bool,
-) -> rusqlite::Result<Vec<Found>> {
-    let mut statement = history.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM event e WHERE e.id >= ?1 AND e.id < ?2 ORDER BY e.id DESC LIMIT {SHORT}"
-    ))?;
-    take(statement.query([range.first, range.behind])?, limit, fits)
-}
-
-fn by_trigrams(
-    history: &Connection,
-    filter: &HistoryFilter,
-    text: &str,
-    range: Range,
-    limit: usize,
-    fits: impl Fn(&HistoryEvent) -> bool,
-) -> rusqlite::Result<Vec<Found>> {
-    let mut statement = history.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM event_text t CROSS JOIN event e ON e.id = t.rowid
-         WHERE t.event_text MATCH ?1 AND t.rowid >= ?2 AND t.rowid < ?3 ORDER BY t.rowid DESC"
-    ))?;
-    take(statement.query(params![expression(text, &filter.kind), range.first, range.behind])?, limit, fits)
-}
-
-/// Trigrams spread over the text, and the mark of the kind, all of which an event must have.
-fn expression(text: &str, kind: &str) -> String {
-    let letters: Vec<char> = text.chars().collect();
-    let last = letters.len().saturating_sub(3);
-    let count = (last + 1).min(TRIGRAMS);
-    let starts = (0..count).map(|n| if count == 1 { 0 } else { n * last / (count - 1) });
-    let mut wanted: Vec<String> =
-        starts.map(|at| letters.iter().skip(at).take(3).collect::<String>()).collect();
-    if !kind.is_empty() {
-        wanted.push(kind_mark(kind));
+impl Look<'_> {
+    /// Row ids and events that fit.
+    fn through(&self, among: Among, given: &[&str]) -> rusqlite::Result<Vec<(i64, HistoryEvent)>> {
+        let (from, id, condition) = match among {
+            Among::All => ("event e", "e.id", "true"),
+            Among::Kind => ("event e", "e.id", "e.kind = ?3"),
+            // The plus signs: by the index of messages, not backwards through all events. What many ids begin with, all
+            // of an hour perhaps, is looked for in the newest of those only.
+            Among::Messages => (
+                "(SELECT id FROM event WHERE message >= ?3 AND message < ?4 AND +id >= ?1 AND +id < ?2
+                  ORDER BY +id DESC LIMIT 10000) m CROSS JOIN event e ON e.id = m.id",
+                "m.id",
+                "true",
+            ),
+            Among::Trigrams => {
+                ("event_text t CROSS JOIN event e ON e.id = t.rowid", "t.rowid", "t.event_text MATCH ?3")
+            }
+        };
+        let mut statement = self.history.prepare_cached(&format!(
+            "SELECT e.id, {COLUMNS} FROM {from} WHERE {condition} AND {id} >= ?1 AND {id} < ?2
+             ORDER BY {id} DESC LIMIT {LOOKED_THROUGH}"
+        ))?;
+        let range = [self.first, self.behind].map(Value::Integer);
+        let given = given.iter().map(|text| Value::Text((*text).to_owned()));
+        let mut rows = statement.query(params_from_iter(range.into_iter().chain(given)))?;
+        let mut found = Vec::new();
+        while found.len() < self.limit {
+            let Some(row) = rows.next()? else { break };
+            let event = event(row, 1)?;
+            if self.filter.fits(&event) {
+                found.push((row.get(0)?, event));
+            }
+        }
+        Ok(found)
     }
-    wanted.sort_unstable();
-    wanted.dedup();
-    let quoted = wanted.iter().map(|trigram| format!("\"{}\"", trigram.replace('"', "\"\"")));
+
+    /// Trigrams of the text and the kind that few of the newest events have.
+    fn rarest(&self) -> rusqlite::Result<Vec<String>> {
+        let mut newest = self.history.prepare_cached(&format!(
+            "SELECT kind, session, sender, recipient FROM event WHERE id >= ?1 AND id < ?2
+             ORDER BY id DESC LIMIT {SAMPLE}"
+        ))?;
+        let mut sample = Vec::new();
+        let mut rows = newest.query([self.first, self.behind])?;
+        while let Some(row) = rows.next()? {
+            let text = |at| row.get_ref(at)?.as_str().map_err(rusqlite::Error::from);
+            sample.push(text_of(text(0)?, text(1)?, text(2)?, text(3)?).to_lowercase());
+        }
+        Ok(rarest(&self.filter.text, &self.filter.kind, &sample))
+    }
+}
+
+/// The trigrams of a text, and the mark of a kind, that are in the fewest texts of a sample.
+fn rarest(text: &str, kind: &str, sample: &[String]) -> Vec<String> {
+    let letters: Vec<char> = text.chars().collect();
+    let mut trigrams: Vec<String> = letters.windows(3).take(JUDGED).map(String::from_iter).collect();
+    if !kind.is_empty() {
+        trigrams.push(kind_mark(kind));
+    }
+    trigrams.sort_unstable();
+    trigrams.dedup();
+    trigrams.sort_by_cached_key(|trigram| sample.iter().filter(|text| text.contains(trigram)).count());
+    trigrams.truncate(ASKED);
+    trigrams
+}
+
+/// Finds what has all of these trigrams.
+fn expression(trigrams: &[String]) -> String {
+    let quoted = trigrams.iter().map(|trigram| format!("\"{}\"", trigram.replace('"', "\"\"")));
     quoted.collect::<Vec<_>>().join(" AND ")
 }
 
 /// Only hexadecimal figures and hyphens: the beginning of a message's id, perhaps.
 fn is_part_of_id(text: &str) -> bool {
     (6..=36).contains(&text.len()) && text.bytes().all(|octet| octet.is_ascii_hexdigit() || octet == b'-')
-}
-
-fn by_message(
-    history: &Connection,
-    text: &str,
-    range: Range,
-    limit: usize,
-    fits: impl Fn(&HistoryEvent) -> bool,
-) -> rusqlite::Result<Vec<Found>> {
-    let mut statement = history.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM event e WHERE e.message >= ?1 AND e.message < ?1 || 'g' AND e.id >= ?2 AND e.id < ?3
-         ORDER BY e.id DESC"
-    ))?;
-    take(statement.query(params![text, range.first, range.behind])?, limit, fits)
-}
-
-fn take(
-    mut rows: rusqlite::Rows<'_>,
-    limit: usize,
-    fits: impl Fn(&HistoryEvent) -> bool,
-) -> rusqlite::Result<Vec<Found>> {
-    let mut found = Vec::new();
-    while found.len() < limit {
-        let Some(row) = rows.next()? else { break };
-        let event = event(row, 1)?;
-        if fits(&event) {
-            found.push((row.get(0)?, event));
-        }
-    }
-    Ok(found)
 }
 
 /// The id of the first event at or after a time; ids and times rise together but for clocks that were set back.
@@ -190,14 +193,6 @@ pub fn slots(history: &Connection, since: Timestamp) -> rusqlite::Result<Vec<(Ti
     rows.collect()
 }
 
-/// Whether an event's session, message, sender or recipients contain a lower-case text.
-fn names(event: &HistoryEvent, text: &str) -> bool {
-    event.session.to_lowercase().contains(text)
-        || event.message.is_some_and(|id| id.to_string().starts_with(text))
-        || event.sender.to_lowercase().contains(text)
-        || event.recipient.to_lowercase().contains(text)
-}
-
 /// An event whose columns begin at `from`.
 fn event(row: &Row<'_>, from: usize) -> rusqlite::Result<HistoryEvent> {
     Ok(HistoryEvent {
@@ -218,17 +213,39 @@ mod tests {
 
     #[test]
     fn every_kind_has_a_mark_of_its_own() {
-        let kinds =
-            ["accepted", "refused", "delivered", "deferred", "failed", "held", "login", "trial", "send_as"];
+        let kinds = [
+            "accepted",
+            "refused",
+            "delivered",
+            "deferred",
+            "failed",
+            "held",
+            "login",
+            "trial",
+            "send_as",
+            "scan",
+        ];
         let marks: std::collections::BTreeSet<String> = kinds.iter().map(|kind| kind_mark(kind)).collect();
         assert_eq!(marks.len(), kinds.len());
         assert_eq!(kind_mark("deferred"), "<df");
     }
 
     #[test]
-    fn trigrams_are_quoted_and_few() {
-        assert_eq!(expression("a\"bc", ""), "\"\"\"bc\" AND \"a\"\"b\"");
-        let long = "abcdefghijklmnopqrstuvwxyz0123456789".repeat(9);
-        assert!(expression(&long, "held").matches(" AND ").count() <= TRIGRAMS);
+    fn trigrams_are_quoted() {
+        assert_eq!(expression(&["a\"b".to_owned(), "\"bc".to_owned()]), "\"a\"\"b\" AND \"\"\"bc\"");
+    }
+
+    #[test]
+    fn the_rarest_trigrams_of_a_text_are_asked_for() {
+        let sample: Vec<String> = ["bob", "rob", "alice"]
+            .map(|name| text_of("refused", "0a", &format!("{name}@far.example"), "carol@near.example"))
+            .into();
+        let asked = rarest("bob@near.example", "", &sample);
+        assert_eq!(asked[..3], ["b@n", "bob", "ob@"]);
+        // A kind that all have says nothing; one that none has says all.
+        assert!(!rarest("bob@near.example", "refused", &sample).contains(&kind_mark("refused")));
+        assert!(rarest("bob@near.example", "held", &sample).contains(&kind_mark("held")));
+        assert_eq!(rarest(&"abcdefghijklmnopqrstuvwxyz0123456789".repeat(9), "", &[]).len(), ASKED);
+        assert_eq!(rarest("abc", "", &sample), ["abc"]);
     }
 }
