@@ -1,8 +1,8 @@
 //! HTTP/1.1 and HTTP/2 around a service that somebody else gives: TLS, limits, time-outs. Decides nothing.
 //!
 //! A header that dribbles in is cut after ten seconds, whoever reads no answer is cut after a minute, a connection past the
-//! cap waits in the kernel, and one past the cap of its address is closed. Requests with two lengths or two hosts never
-//! reach the service (ASVS 4.2.1). Proof: `crates/vouchsafe/tests/{web,downloads}.rs`, `crate::stall`.
+//! cap waits in the kernel, and one past the cap of its address is closed. Requests that a front end could read differently
+//! never reach the service (ASVS 4.2.1, [`is_ambiguous`]). Proof: `crates/vouchsafe/tests/{web,downloads}.rs`, `crate::stall`.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
+use hyper::header::{self, HeaderValue};
 use hyper::service::Service;
-use hyper::{Request, Response, header};
+use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -139,7 +140,7 @@ pub async fn serve<S, B>(
 ) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes> + Default + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let places = Arc::new(Semaphore::new(limits.connections));
@@ -192,7 +193,7 @@ async fn connection<S, B>(
 ) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes> + Default + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let mut builder = Builder::new(TokioExecutor::new());
@@ -204,13 +205,13 @@ async fn connection<S, B>(
         let service = service.clone();
         async move {
             if ambiguous {
-                // Closes the connection: what follows cannot be told from the body.
-                return Err("ambiguous request");
+                // Where its body ends is in doubt, so nothing behind it is read.
+                let mut response = Response::new(B::default());
+                *response.status_mut() = StatusCode::BAD_REQUEST;
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                return Ok(response);
             }
-            match service.call(request).await {
-                Ok(response) => Ok(response),
-                Err(never) => match never {},
-            }
+            service.call(request).await
         }
     });
     let serving = builder.serve_connection(TokioIo::new(stream), with_peer);
@@ -226,9 +227,12 @@ async fn connection<S, B>(
     let _ = tokio::time::timeout(HEADER, serving).await;
 }
 
+/// Two hosts, none (RFC 9112 §3.2), or a body whose end could be read in two ways. The parser drops a length beside
+/// `Transfer-Encoding` unseen, so a coded body is refused even where it is alone: pages and clients of ours send a length.
 fn is_ambiguous<B>(request: &Request<B>) -> bool {
     let count = |name| request.headers().get_all(name).iter().count();
     count(header::HOST) > 1
+        || (request.version() == Version::HTTP_11 && count(header::HOST) == 0)
         || count(header::CONTENT_LENGTH) > 1
-        || (count(header::CONTENT_LENGTH) > 0 && count(header::TRANSFER_ENCODING) > 0)
+        || count(header::TRANSFER_ENCODING) > 0
 }
