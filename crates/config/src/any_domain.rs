@@ -68,6 +68,16 @@ pub(crate) fn check(s: &Settings, f: &Findings) {
         ),
     }
     probes(s, any, f);
+    for name in any.recipients.iter().filter_map(|source| match source {
+        RecipientSource::Delegate(name) => Some(name),
+        _ => None,
+    }) {
+        if s.delegates.get(name).is_some_and(|delegate| delegate.probe_to == ProbeTo::Data) {
+            let at = f.at(&format!("delegate.{name}.probe_to"), "\"data\"");
+            let what = "cannot be for a delegate that decides for any domain: it must refuse what is not its own at RCPT";
+            f.fault(&at, what, "remove it, or give the delegate's domains blocks of their own");
+        }
+    }
 }
 
 fn probes(s: &Settings, any: &AcceptedDomain, f: &Findings) {

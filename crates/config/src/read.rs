@@ -285,6 +285,7 @@ fn delegate(s: &Section<'_>, name: &str, lookup: &dyn Lookup) -> Delegate {
         refusals: sessions.count("refusals"),
         questions: sessions.count("questions"),
         probe_sender: s.value("probe_sender", reverse_path).unwrap_or(ReversePath::Null),
+        probe_to: s.chosen("probe_to", &[("rcpt", ProbeTo::Rcpt), ("data", ProbeTo::Data)]),
         login_name: s.value("login_name", login_name).unwrap_or(LoginName::AsIs),
         verdicts: VerdictTimes {
             yes: verdicts.time("yes"),

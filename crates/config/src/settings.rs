@@ -14,6 +14,7 @@ use vouchsafe_core::guard::Budgets;
 pub use vouchsafe_core::outcome::BounceStrangers;
 use vouchsafe_core::scan::{ScannerAt, Unscanned};
 use vouchsafe_core::stub::Language;
+pub use vouchsafe_core::verdict::ProbeTo;
 use vouchsafe_smtp::Secret;
 use vouchsafe_smtp::address::{Mailbox, ReversePath};
 use vouchsafe_smtp::data::BareNewline;
@@ -203,6 +204,8 @@ pub struct Delegate {
     pub questions: usize,
     /// Reverse path of callouts.
     pub probe_sender: ReversePath,
+    /// The command whose answer counts.
+    pub probe_to: ProbeTo,
     /// How login names are shown to the delegate.
     pub login_name: LoginName,
     /// How clients may log in, in the order in which it is announced. At least one.

@@ -376,7 +376,13 @@ pub const TABLE: &[Row] = &[
         "A recipient session is ended after so many questions: Postfix takes what follows a hundred for junk.",
     ),
     row("delegate.probe_sender", ReversePath, Value(r#""<>""#), Live, "Reverse path of callouts."),
-    later("delegate.probe_to", &[r#""rcpt""#]),
+    row(
+        "delegate.probe_to",
+        Choice(&["rcpt", "data"]),
+        Value(r#""rcpt""#),
+        Live,
+        "The command whose answer counts. data: for a server that takes every address at RCPT and refuses unknown ones in reply to DATA. One address a connection is asked about, DATA is said, and the connection is closed when the server waits for a message: it never gets one. Not for a delegate that decides for any domain.",
+    ),
     row(
         "delegate.login_name",
         LoginName,

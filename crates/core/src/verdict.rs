@@ -10,7 +10,7 @@ mod recipient;
 
 pub use imap::{Condition, ImapAnswer, classify_imap};
 pub use login::classify_auth;
-pub use recipient::{Rules, classify_recipient};
+pub use recipient::{ProbeTo, Rules, classify_recipient};
 
 use crate::endpoint::Endpoint;
 use vouchsafe_smtp::client::{FaultKind, Phase};

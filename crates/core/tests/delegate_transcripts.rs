@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use vouchsafe_core::verdict::{Rules, Verdict, classify_auth, classify_fault, classify_recipient};
+use vouchsafe_core::verdict::{ProbeTo, Rules, Verdict, classify_auth, classify_fault, classify_recipient};
 use vouchsafe_core::{Endpoint, Tell, TlsMode};
 use vouchsafe_testkit::client_world::{World, run_folder};
 
@@ -50,7 +50,9 @@ fn judge(subject: &str, world: &mut World) -> Result<Option<Verdict>, String> {
                 None => (false, subject),
             };
             let said = world.answer(address).ok_or("no answer about that address")?;
-            Ok(classify_recipient(&delegate, &said, Rules { any_domain, ..Rules::default() }))
+            // The machine gives a 354 as an answer to DATA only.
+            let probe_to = if said.code == 354 { ProbeTo::Data } else { ProbeTo::Rcpt };
+            Ok(classify_recipient(&delegate, &said, Rules { any_domain, probe_to, ..Rules::default() }))
         }
     }
 }

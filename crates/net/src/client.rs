@@ -250,6 +250,21 @@ impl Connection {
         self.run(&mut Asking { answers }).await.map(|_| ())
     }
 
+    /// As [`Connection::callout`], about one recipient, who is refused at RCPT or DATA. Behind a 354 the connection is
+    /// closed.
+    pub async fn callout_by_data(
+        &mut self,
+        sender: &ReversePath,
+        recipient: &Mailbox,
+        answers: &mut (dyn FnMut(usize, &Reply) + Send),
+    ) -> Result<(), Fault> {
+        self.machine.callout_by_data(sender, recipient, self.now());
+        if self.run(&mut Asking { answers }).await? == Done::Taken {
+            self.stream = None;
+        }
+        Ok(())
+    }
+
     /// Logs in with PLAIN or LOGIN, as offered. The final reply: 235, or why not. No credential leaves us without TLS
     /// unless the endpoint's mode is Off or Opportunistic.
     pub async fn auth(&mut self, user: &str, password: &Secret) -> Result<Reply, Fault> {

@@ -17,7 +17,7 @@
 //! single octets).
 //! Steps: `D>` (delegate) or `N>` (next hop) a line of ours, consecutive ones must leave in one write; `D<`, `N<` a
 //! line of the peer, consecutive ones are one write of it; `D>~`, `D<~` the same in raw octets with the escapes
-//! `\r \n \0 \\ \xNN`; `do: callout a@x b@x`, `do: auth user password`, `do: exchange MECHANISM [initial]`,
+//! `\r \n \0 \\ \xNN`; `do: callout a@x b@x`, `do: callout_by_data a@x`, `do: auth user password`, `do: exchange MECHANISM [initial]`,
 //! `do: respond text`, `do: cancel`, `do: quit`, `do: deliver <a@x> RET=HDRS ->
 //! <b@y> NOTIFY=NEVER, <c@y>`, `do: xclient address port HELO|EHLO name` a task; `do: xforward address port HELO|EHLO
 //! name id` goes before the next delivery; `-`: not known; `body:` a chunk (raw octets) of the message to deliver; `T: 60s` the clock moves;
@@ -75,6 +75,8 @@ pub enum Step {
 pub enum Job {
     /// Ask about these.
     Callout(ReversePath, Vec<Mailbox>),
+    /// Ask about this one, up to DATA.
+    CalloutByData(Mailbox),
     /// Log in.
     Auth(String, Secret),
     /// Speak for this client from now on.
@@ -179,6 +181,7 @@ fn job(text: &str) -> Result<Job, String> {
             let asked: Result<_, String> = rest.split_ascii_whitespace().map(mailbox).collect();
             Ok(Job::Callout(path(sender)?, asked?))
         }
+        "callout_by_data" => mailbox(rest).map(Job::CalloutByData),
         "auth" => credentials(rest).map(|(user, password)| Job::Auth(user, password)),
         "exchange" => {
             let (mechanism, initial) = rest.split_once(' ').map_or((rest, None), |(m, i)| (m, Some(i)));

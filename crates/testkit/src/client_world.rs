@@ -9,7 +9,7 @@ use std::path::Path;
 
 use vouchsafe_smtp::client::{Client, Config, DeliveryReplies, Done, FaultKind, Output, Phase, Timeouts};
 use vouchsafe_smtp::sasl::{Plain, encode_base64, encode_plain};
-use vouchsafe_smtp::{Reply, Secret, Tick};
+use vouchsafe_smtp::{Reply, ReversePath, Secret, Tick};
 
 use crate::client_script::{ClientScript, Job, Step};
 use crate::script::{escape, line_fits};
@@ -144,7 +144,7 @@ impl World {
                     self.delivery = Some(replies);
                 }
                 Output::Done(Done::Challenge(challenge)) => self.challenge = Some(challenge),
-                Output::Done(Done::Quit) => self.quit = true,
+                Output::Done(Done::Quit | Done::Taken) => self.quit = true,
                 Output::Fault(phase, kind) => {
                     let over = self.quit || self.delivery.as_ref().is_some_and(|replies| !replies.reusable);
                     if self.fault.is_none() && !over {
@@ -198,6 +198,10 @@ impl World {
             Job::Callout(sender, asked) => {
                 self.asked = asked.iter().map(ToString::to_string).collect();
                 self.machine.callout(sender, asked, self.now);
+            }
+            Job::CalloutByData(asked) => {
+                self.asked = vec![asked.to_string()];
+                self.machine.callout_by_data(&ReversePath::Null, asked, self.now);
             }
             Job::Auth(user, password) => {
                 self.keep_secret(user, password);

@@ -1,4 +1,4 @@
-//! What a reply to RCPT says about the recipient.
+//! What a reply to RCPT, or to DATA where that is what is asked, says about the recipient.
 
 use super::{Verdict, holds_any, unavailable, with_words};
 use crate::endpoint::Endpoint;
@@ -26,24 +26,41 @@ const NOT_ABOUT_THE_RECIPIENT: [&str; 17] = [
     "http",
 ];
 
-/// How a delegate's replies to RCPT are read; settings of the delegate.
+/// The command whose reply is about the recipient.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProbeTo {
+    /// RCPT.
+    #[default]
+    Rcpt,
+    /// DATA, behind one RCPT that was taken.
+    Data,
+}
+
+/// How a delegate's replies about a recipient are read; settings of the delegate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// "*" mode: the delegate decides for any domain, so "relaying denied" is a plain no.
     pub any_domain: bool,
     /// 252 ("cannot verify, but will take it") is a yes.
     pub accept_252: bool,
+    /// What was said last before the reply.
+    pub probe_to: ProbeTo,
 }
 
 impl Default for Rules {
     fn default() -> Rules {
-        Rules { any_domain: false, accept_252: true }
+        Rules { any_domain: false, accept_252: true, probe_to: ProbeTo::Rcpt }
     }
 }
 
 /// The verdict on a recipient; `None`: no verdict, the batch ends here and the rest is asked anew.
 pub fn classify_recipient(delegate: &Endpoint, said: &Reply, rules: Rules) -> Option<Verdict> {
-    let unavailable = |alert| unavailable(delegate, "RCPT", said, alert);
+    let question = match rules.probe_to {
+        ProbeTo::Rcpt => "RCPT",
+        // RCPT may have been refused already.
+        ProbeTo::Data => "RCPT or DATA",
+    };
+    let unavailable = |alert| unavailable(delegate, question, said, alert);
     let reject = |tell| Verdict::Reject { said: said.clone(), tell };
     let no_such_user = || reject(Reply::new(550, (5, 1, 1), with_words("No such user here", said)));
     if too_many_recipients(said) {
@@ -59,6 +76,7 @@ pub fn classify_recipient(delegate: &Endpoint, said: &Reply, rules: Rules) -> Op
     Some(match (said.code, said.enhanced) {
         (250 | 251, _) => Verdict::Accept(said.clone()),
         (252, _) if rules.accept_252 => Verdict::Accept(said.clone()),
+        (354, _) if rules.probe_to == ProbeTo::Data => Verdict::Accept(said.clone()),
         (550 | 551 | 553 | 554, Some(Enhanced(5, 1, 1 | 3 | 6 | 10))) => no_such_user(),
         // Microsoft 365, edge blocking (FACTS section 3): this code alone means a routing fault elsewhere.
         (550 | 551 | 553 | 554, Some(Enhanced(5, 4, 1)))
@@ -130,6 +148,13 @@ mod tests {
         }
         let strict = Rules { accept_252: false, ..Rules::default() };
         assert_eq!(judge(252, None, "ok", strict), "unavailable");
+    }
+
+    #[test]
+    fn row_354_accepts_where_it_answers_data() {
+        let by_data = Rules { probe_to: ProbeTo::Data, ..Rules::default() };
+        assert_eq!(judge(354, None, "go ahead", by_data), "accept");
+        assert_eq!(plain(354, None, "go ahead"), "unavailable");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use vouchsafe_core::catch_all::{self, Domains, Turn};
 use vouchsafe_core::fair::{self, Fair, Network, Places};
 use vouchsafe_core::ports::{Clock, KeptVerdict};
 use vouchsafe_core::relay_probe::{Proof, Standing};
-use vouchsafe_core::verdict::{Rules, Verdict, classify_fault, classify_recipient};
+use vouchsafe_core::verdict::{ProbeTo, Rules, Verdict, classify_fault, classify_recipient};
 use vouchsafe_net::client::{Connection, Fault, Timeouts};
 use vouchsafe_smtp::{Mailbox, Reply, Tick};
 
@@ -378,7 +378,7 @@ impl Shared {
     /// Sees to it that what waits will be looked at. Questions that wait at the same time share a session: another one
     /// is woken or opened only for what those that are coming have no room for.
     fn muster(self: &Arc<Self>, state: &mut State) {
-        let ready = state.queue.ready(self.refusals(), self.places(state));
+        let ready = state.queue.ready(self.room(None), self.places(state));
         while state.coming < ready {
             if let Some(idler) = state.idle.pop() {
                 state.coming += 1;
@@ -450,6 +450,9 @@ impl Shared {
 
     /// Questions that a batch of this session, or of a new one, may have: each may be refused.
     fn room(&self, kept: Option<&Kept>) -> usize {
+        if self.settings.probe_to == ProbeTo::Data {
+            return usize::from(kept.is_none_or(|kept| kept.probes == 0));
+        }
         let (refusals, questions) = kept.map_or((0, 0), |kept| (kept.refusals, kept.probes));
         let left = |most: usize, used| most.saturating_sub(used);
         left(self.refusals(), refusals).min(left(self.settings.questions, questions))
@@ -457,7 +460,7 @@ impl Shared {
 
     fn rules(&self, mailbox: &Mailbox) -> Rules {
         let any_domain = self.relay_gate.as_ref().is_some_and(|gate| gate.decides(mailbox));
-        Rules { accept_252: self.settings.accept_252, any_domain }
+        Rules { accept_252: self.settings.accept_252, any_domain, probe_to: self.settings.probe_to }
     }
 
     /// Whether this batch may be asked at this host only behind the two addresses that it must refuse.
@@ -507,9 +510,7 @@ impl Shared {
     }
 
     fn is_spent(&self, kept: &Kept) -> bool {
-        kept.refusals >= self.refusals()
-            || kept.probes >= self.settings.questions
-            || self.means.clock.tick().since(kept.since) >= LIFE
+        self.room(Some(kept)) == 0 || self.means.clock.tick().since(kept.since) >= LIFE
     }
 
     /// Asks one batch on the kept session or a new one. A kept session that the delegate closed meanwhile is replaced
@@ -549,24 +550,26 @@ impl Shared {
         let mut held_back = false;
         let mut refused_last = false;
         let (host, mut shown) = (kept.endpoint.to_string(), Shown::default());
-        let ended = kept
-            .connection
-            .callout(&self.settings.probe_sender, &mailboxes, &mut |index, reply| {
-                let now = self.means.clock.tick();
-                held_back |= now.since(std::mem::replace(&mut heard, now)) >= HELD_BACK;
-                let probe = &batch[index];
-                let rules = self.rules(&probe.mailbox);
-                if let Some(verdict) = classify_recipient(&kept.endpoint, reply, rules) {
-                    answered[index] = true;
-                    match probe.purpose {
-                        Purpose::Relay(n) => self.shown(&host, &mut shown, n, &verdict, reply),
-                        _ => self.resolve(probe, &self.believed(&host, probe, verdict)),
-                    }
+        let mut hear = |index: usize, reply: &Reply| {
+            let now = self.means.clock.tick();
+            held_back |= now.since(std::mem::replace(&mut heard, now)) >= HELD_BACK;
+            let probe = &batch[index];
+            let rules = self.rules(&probe.mailbox);
+            if let Some(verdict) = classify_recipient(&kept.endpoint, reply, rules) {
+                answered[index] = true;
+                match probe.purpose {
+                    Purpose::Relay(n) => self.shown(&host, &mut shown, n, &verdict, reply),
+                    _ => self.resolve(probe, &self.believed(&host, probe, verdict)),
                 }
-                refused_last = reply.is_permanent();
-                refusals += usize::from(refused_last);
-            })
-            .await;
+            }
+            refused_last = reply.is_permanent();
+            refusals += usize::from(refused_last);
+        };
+        let sender = &self.settings.probe_sender;
+        let ended = match self.settings.probe_to {
+            ProbeTo::Rcpt => kept.connection.callout(sender, &mailboxes, &mut hear).await,
+            ProbeTo::Data => kept.connection.callout_by_data(sender, &mailboxes[0], &mut hear).await,
+        };
         if let (true, Some(gate)) = (showing, &self.relay_gate) {
             let why = ended.as_ref().err().map_or_else(|| "no answer".to_owned(), ToString::to_string);
             gate.ended(&host, &shown, &why, self.means.clock.tick());
@@ -602,7 +605,10 @@ impl Shared {
             }
             // Closed for its refusals: the rest is as good a question as before, on a session of its own.
             Err(fault) if refused_last && fault.is_farewell() => {
-                self.means.refusals.closed_behind(&self.settings, kept.refusals, self.means.clock.now());
+                // Where a connection is for one question anyway, this teaches nothing.
+                if self.settings.probe_to == ProbeTo::Rcpt {
+                    self.means.refusals.closed_behind(&self.settings, kept.refusals, self.means.clock.now());
+                }
                 self.again(left);
                 None
             }

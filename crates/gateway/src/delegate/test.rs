@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vouchsafe_config::AnyDomain;
 use vouchsafe_core::verdict::{
-    Rules, Verdict, classify_auth, classify_fault, classify_imap, classify_recipient,
+    ProbeTo, Rules, Verdict, classify_auth, classify_fault, classify_imap, classify_recipient,
 };
 use vouchsafe_core::{Endpoint, Protocol};
 use vouchsafe_net::client::{Connection, Fault, Timeouts, TraceSink};
@@ -57,12 +57,16 @@ impl Delegate {
     ) -> Result<Verdict, Fault> {
         let named = |any: &AnyDomain| any.named.contains(&mailbox.domain_key());
         let any_domain = self.settings.any_domain.as_ref().is_some_and(|any| !named(any));
-        let rules = Rules { accept_252: self.settings.accept_252, any_domain };
+        let probe_to = self.settings.probe_to;
+        let rules = Rules { accept_252: self.settings.accept_252, any_domain, probe_to };
         let mut connection = self.open(endpoint, sink).await?;
         let mut said = None;
         let sender = &self.settings.probe_sender;
-        let mailboxes = std::slice::from_ref(mailbox);
-        connection.callout(sender, mailboxes, &mut |_, reply| said = Some(reply.clone())).await?;
+        let mut hear = |_, reply: &Reply| said = Some(reply.clone());
+        match probe_to {
+            ProbeTo::Rcpt => connection.callout(sender, std::slice::from_ref(mailbox), &mut hear).await?,
+            ProbeTo::Data => connection.callout_by_data(sender, mailbox, &mut hear).await?,
+        }
         connection.quit().await;
         let none =
             || Verdict::Unavailable { cause: "no answer about the recipient".to_owned(), alert: false };

@@ -2,7 +2,7 @@
 //!
 //! Input: [`Client::receive`], [`Client::eof`], [`Client::tls_started`], [`Client::tls_failed`], [`Client::tick`],
 //! [`Client::wrote`], a chunk by [`Client::body`], and one task at a time: [`Client::callout`],
-//! [`Client::authenticate`], [`Client::exchange`], [`Client::xclient`], [`Client::deliver`], [`Client::quit`].
+//! [`Client::callout_by_data`], [`Client::authenticate`], [`Client::exchange`], [`Client::xclient`], [`Client::deliver`], [`Client::quit`].
 //! After each, [`Client::poll`] is called until it
 //! says [`Output::Wait`] or [`Output::Fault`]; then [`Client::outgoing`] is written in one go.
 //!
@@ -12,6 +12,7 @@
 //! credential leaves without TLS unless that was allowed in words; parameters go only where they were offered.
 //! What a reply means for a recipient or a login is never decided here (`vouchsafe_core::verdict`).
 
+mod callout;
 mod deliver;
 mod exchange;
 mod fault;
@@ -27,7 +28,7 @@ pub use identity::Identity;
 pub use lines::{not_carried, too_many_recipients};
 pub use parse::{REPLY_LINE, REPLY_LINES, REPLY_OCTETS};
 
-use crate::address::{Mailbox, ReversePath};
+use crate::address::Mailbox;
 use crate::extension::Capabilities;
 use crate::params::{MailFrom, RcptTo};
 use crate::reply::{Reply, printable};
@@ -105,6 +106,8 @@ pub enum Done {
     Open,
     /// Every recipient was answered, or the peer ended the batch.
     Callout,
+    /// The recipient was answered by a 354: the peer waits for a message, so the session is over.
+    Taken,
     /// 235, or why not.
     Auth(Reply),
     /// XCLIENT was refused: the session stands as it did.
@@ -169,6 +172,8 @@ enum Task {
     Handshake,
     Ready,
     Callout,
+    /// A callout whose answer comes in reply to DATA.
+    CalloutByData,
     Login(Login),
     Exchange(Exchange),
     /// A challenge was told; the response to it is waited for.
@@ -304,34 +309,6 @@ impl Client {
     /// The handshake failed.
     pub fn tls_failed(&mut self, why: String) {
         self.fail(FaultKind::TlsRefused(why));
-    }
-
-    /// Asks about `recipients`: MAIL, RCPT.., RSET, in one write if the peer takes PIPELINING.
-    pub fn callout(&mut self, sender: &ReversePath, recipients: &[Mailbox], now: Tick) {
-        if !self.start(Task::Callout, now) {
-            return;
-        }
-        if sender.mailbox().is_some_and(|mailbox| !lines::carries(&self.capabilities, mailbox)) {
-            return self.fail(FaultKind::Local("the sender needs SMTPUTF8, which is not offered".to_owned()));
-        }
-        let peer_utf8 = self.capabilities.smtputf8;
-        let carried = |to: &Mailbox| peer_utf8 || !to.needs_utf8();
-        let utf8 = peer_utf8
-            && (recipients.iter().any(Mailbox::needs_utf8)
-                || sender.mailbox().is_some_and(Mailbox::needs_utf8));
-        for (index, _) in recipients.iter().enumerate().filter(|(_, to)| !carried(to)) {
-            self.outputs.push_back(Output::Answer { index, reply: not_carried() });
-        }
-        if !recipients.iter().any(carried) {
-            return self.done(Done::Callout, Task::Ready);
-        }
-        self.say(Command::Mail, |out| lines::mail_of_callout(sender, utf8, out));
-        for (index, to) in recipients.iter().enumerate() {
-            if carried(to) {
-                self.say(Command::Rcpt(index), |out| lines::rcpt_of_callout(to, out));
-            }
-        }
-        self.say(Command::Rset, |out| out.extend_from_slice(b"RSET"));
     }
 
     /// Logs in with PLAIN, or with LOGIN where only that is offered.
@@ -499,7 +476,20 @@ impl Client {
                 }
                 self.outputs.push_back(Output::Answer { index, reply });
             }
-            (Command::Rset, 250) if matches!(self.task, Task::Callout) => {
+            (Command::Rcpt(_), 250..=252) if matches!(self.task, Task::CalloutByData) => {
+                self.answered();
+                self.say(Command::Data, |out| out.extend_from_slice(b"DATA"));
+            }
+            (Command::Data, 354) if matches!(self.task, Task::CalloutByData) => {
+                self.outputs.push_back(Output::Answer { index: 0, reply });
+                self.done(Done::Taken, Task::Over);
+            }
+            (Command::Rcpt(_) | Command::Data, 400..) if matches!(self.task, Task::CalloutByData) => {
+                self.answered();
+                self.outputs.push_back(Output::Answer { index: 0, reply });
+                self.say(Command::Rset, |out| out.extend_from_slice(b"RSET"));
+            }
+            (Command::Rset, 250) if matches!(self.task, Task::Callout | Task::CalloutByData) => {
                 self.answered();
                 self.done(Done::Callout, Task::Ready);
             }

@@ -35,8 +35,11 @@ pub enum Check {
     DelegateOpen(u64),
     /// `delegate logins N`
     DelegateLogins(u64),
-    /// `delegate mail N`: DATA commands and octets of messages; 0 in every world that is right.
+    /// `delegate mail N`: DATA commands and octets of messages; 0 in every world that is right but for
+    /// `probe_to = "data"`.
     DelegateMail(u64),
+    /// `delegate messages N`: those of which it got an octet; 0 in every world that is right.
+    DelegateMessages(u64),
     /// `delegate tripped N`: how often any of its limits was met.
     DelegateTripped(u64),
     /// `front_end logins N`: of the second server of the delegate.
@@ -94,6 +97,7 @@ impl Check {
             "delegate open" => Check::DelegateOpen(number),
             "delegate logins" => Check::DelegateLogins(number),
             "delegate mail" => Check::DelegateMail(number),
+            "delegate messages" => Check::DelegateMessages(number),
             "delegate tripped" => Check::DelegateTripped(number),
             "front_end logins" => Check::FrontEndLogins(number),
             "front_end tripped" => Check::FrontEndTripped(number),
@@ -167,6 +171,7 @@ impl Check {
                 let seen = world.stands().delegate.counters();
                 (wanted, seen.data_commands + seen.violations)
             }
+            Check::DelegateMessages(wanted) => (wanted, world.stands().delegate.counters().violations),
             Check::DelegateTripped(wanted) => (wanted, world.stands().delegate.counters().tripped()),
             Check::FrontEndLogins(wanted) => {
                 let seen = world.stands().front_end.counters();

@@ -2,7 +2,7 @@
 //!
 //! `!: delegate|next_hop down|up`, `!: delegate|next_hop at POINT REPLY|cut|hang|octets TEXT`, `!: delegate|next_hop well`,
 //! `!: delegate|next_hop without EXTENSION`, `!: next_hop offers EXTENSION`, `!: delegate knows ADDRESS`,
-//! `!: delegate accepts all|tells apart`, `!: delegate offers MECHANISM ...`,
+//! `!: delegate accepts all|tells apart|tells apart at data`, `!: delegate offers MECHANISM ...`,
 //! `!: delegate password NAME PASSWORD`, `!: delegate relays|refuses to relay`, `!: delegate|front_end like PRODUCT` (a
 //! name of `fakes::delegate::PRODUCTS`; whom it knows stays), `!: delegate under_stress|in_maintenance`,
 //! `!: delegate takes no passwords`, `!: delegate lists us`.
@@ -76,6 +76,9 @@ impl Stands {
             }
             ["delegate", "tells", "apart"] => {
                 delegate.change(|behaviour| behaviour.refuse_at = RefuseAt::Rcpt);
+            }
+            ["delegate", "tells", "apart", "at", "data"] => {
+                delegate.change(|behaviour| behaviour.refuse_at = RefuseAt::Data);
             }
             ["delegate", "relays"] => delegate.change(|behaviour| behaviour.relays = true),
             ["delegate", "refuses", "to", "relay"] => delegate.change(|behaviour| behaviour.relays = false),
