@@ -1,6 +1,7 @@
 //! Whether mail can be taken now: the listeners are bound, the store can be written and has room, nobody has said stop.
 //!
-//! Whoever may connect may ask, so the store is tried at most every few seconds. Proof: the test below.
+//! Whoever may connect may ask, so the store is tried at most every few seconds. Proof:
+//! `crates/web/tests/pages/readiness.rs`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

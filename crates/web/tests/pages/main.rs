@@ -3,6 +3,7 @@
 mod attachments;
 mod live;
 mod overview;
+mod readiness;
 mod sections;
 mod setup;
 mod world;

@@ -29,6 +29,7 @@ const CLIENT: From = From { client: Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOS
 pub struct World {
     pub control: Control,
     pub supervisor: Supervisor,
+    pub store: Arc<MemoryStore>,
     pages: Pages<From>,
     cookie: String,
     _dir: tempfile::TempDir,
@@ -84,14 +85,14 @@ impl World {
         let door = Arc::new(Door { base, gateway: std::sync::OnceLock::new() });
         let reading = door.read("").unwrap_or_else(|faults| panic!("{}", faults.join("\n")));
         let (store, clock) = (MemoryStore::new(), Arc::new(SystemClock::new()));
-        let gateway = Gateway::new(reading.settings, Stores::of(store), Arc::new(dial), clock);
+        let gateway = Gateway::new(reading.settings, Stores::of(Arc::clone(&store)), Arc::new(dial), clock);
         door.gateway.set(Arc::downgrade(&gateway)).expect("set once");
         gateway.stored.set_door(door);
         let supervisor = Supervisor::new(Arc::clone(&gateway)).expect("a self-signed certificate");
         let control = Control::new(gateway);
         let once = control.gateway().admins.first_password().await.expect("a store").expect("no account yet");
         let pages = vouchsafe_web::service(vouchsafe_web::router(control.clone()), |from: &From| *from);
-        let mut world = World { control, supervisor, pages, cookie: String::new(), _dir: dir };
+        let mut world = World { control, supervisor, store, pages, cookie: String::new(), _dir: dir };
         let form =
             [("once", &*once), ("name", "admin"), ("password", "correct horse"), ("again", "correct horse")];
         let entered = world.post_form("/first", &form).await;
