@@ -5,7 +5,7 @@ use crate::run::{cargo, output, root, shown};
 use std::path::PathBuf;
 use std::process::Command;
 
-/// `cargo xtask bench [search] [--against postfix] [...]`: what follows goes to `vouchsafe-bench`, to `compare` unless it
+/// `cargo xtask bench [search | pages] [--against postfix] [...]`: what follows goes to `vouchsafe-bench`, to `compare` unless it
 /// names another of its measurements.
 pub fn run(rest: &[&str]) -> Result<(), String> {
     if rest.contains(&"postfix") {
@@ -16,6 +16,7 @@ pub fn run(rest: &[&str]) -> Result<(), String> {
     let mut bench = Command::new(release.join("vouchsafe-bench"));
     match rest {
         ["search", ..] => bench.args(rest),
+        ["pages", ..] => bench.args(rest).arg("--gateway").arg(release.join("vouchsafe")),
         _ => bench.arg("compare").args(rest).arg("--gateway").arg(release.join("vouchsafe")),
     };
     shown(&mut bench)

@@ -18,7 +18,8 @@ cargo xtask peers                      installs what the tests need beside cargo
 cargo xtask tidy                       layers, licences, transcripts, file heads
 cargo xtask docs [--check]             writes docs/reference, or tells whether it is stale
 cargo xtask bench [ARGUMENTS]          builds the release and compares: --against postfix (see vouchsafe-bench --help)
-cargo xtask bench search               how long a search takes in a history of a million events";
+cargo xtask bench search               how long a search takes in a history of a million events
+cargo xtask bench pages                how large and how quick each page of the administration is";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

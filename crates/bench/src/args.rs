@@ -37,6 +37,8 @@ pub enum Command {
     Compare(Compare),
     /// Fills a history and looks for events in it, each way: median and worst.
     Search(Search),
+    /// Fills a store, starts the gateway on it and fetches every page of the administration: octets and times.
+    Pages(Pages),
 }
 
 /// What all loads share.
@@ -250,6 +252,23 @@ pub struct Search {
     /// Where the history is kept, in a folder that goes afterwards.
     #[arg(long)]
     pub folder: Option<PathBuf>,
+}
+
+/// `pages`.
+#[derive(Args, Clone)]
+pub struct Pages {
+    /// The gateway's binary, built with --release.
+    #[arg(long)]
+    pub gateway: PathBuf,
+    /// Messages in the history.
+    #[arg(long, default_value_t = 100_000)]
+    pub messages: u64,
+    /// Messages in the queue.
+    #[arg(long, default_value_t = 10_000)]
+    pub queue: u64,
+    /// How often each page is fetched.
+    #[arg(long, default_value_t = 5)]
+    pub rounds: u64,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -1,9 +1,15 @@
 //! A store as a busy gateway leaves it: events with the addresses of a company's users and of a few hundred thousand
-//! strangers. What stands in an event follows from its number alone, so that every run fills the same.
+//! strangers, messages that wait. What stands in them follows from their numbers alone, so that every run fills the same.
 
 use crate::Outcome;
-use vouchsafe_core::ports::{History, HistoryEvent, HistoryFilter};
-use vouchsafe_core::{MessageId, Timestamp};
+use std::time::Duration;
+use tokio::task::JoinSet;
+use vouchsafe_core::policy::{self, Block, Client, Decision};
+use vouchsafe_core::ports::{
+    Accepted, Body, History, HistoryEvent, HistoryFilter, MailStore, RecipientOutcome, Settlement,
+};
+use vouchsafe_core::{Envelope, MessageId, Origin, RecipientState, Timestamp};
+use vouchsafe_smtp::{BodyKind, MailFrom, Mailbox, RcptTo, ReversePath};
 use vouchsafe_store::sqlite::SqliteStore;
 
 /// The domain whose mail the gateway takes.
@@ -30,6 +36,88 @@ pub async fn history(store: &SqliteStore, events: u64, now: Timestamp) -> Outcom
         }
     }
     Ok(())
+}
+
+/// Puts so many messages into the queue: each was tried once and is due again in a day, one in ten is on hold.
+pub async fn queue(store: &std::sync::Arc<SqliteStore>, messages: u64, now: Timestamp) -> Outcome {
+    let mut waiting = JoinSet::new();
+    for number in 0..messages {
+        let store = store.clone();
+        waiting.spawn(async move { wait(&store, number, now).await });
+        if waiting.len() == 200 || number + 1 == messages {
+            while let Some(done) = waiting.join_next().await {
+                done.map_err(|error| error.to_string())??;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn wait(store: &SqliteStore, number: u64, now: Timestamp) -> Outcome {
+    let parse =
+        |address: &str| Mailbox::parse(address, false).map_err(|error| format!("{address}: {error:?}"));
+    let inbound = !number.is_multiple_of(3);
+    let (user, stranger) = (parse(&user(chance(number, 13)))?, parse(&stranger(chance(number, 14)))?);
+    let (sender, mailbox) = if inbound { (stranger, user) } else { (user, stranger) };
+    let client = Client { authenticated: true, ..Client::default() };
+    let block = if inbound { Block::Named(OURS) } else { Block::None };
+    let permit = match policy::decide(&client, &mailbox, block) {
+        Decision::Permit(permit) => permit,
+        Decision::Ask(ask) => ask.accept(),
+        other => return Err(format!("{mailbox}: {other:?}")),
+    };
+    let received = Timestamp(now.0 - APART * number as i64);
+    let mut envelope = Envelope::new(message(2 * number), received, origin(number), mail(sender));
+    envelope.add(RcptTo { mailbox, notify: None, orcpt: None }, permit);
+    let accepted = Accepted {
+        envelope,
+        head: bytes::Bytes::from_static(b"Received: by gate.bench.example\r\n"),
+        body: Body::Memory(bytes::Bytes::from_static(b"Subject: waiting\r\n\r\nA little text.\r\n")),
+        due: received,
+        claim: true,
+        detached: None,
+    };
+    let fault = |fault: vouchsafe_core::ports::StoreFault| format!("the queue: {fault}");
+    for delivery in store.accept(accepted).await.map_err(fault)? {
+        let held = number.is_multiple_of(10);
+        let outcomes = vec![RecipientOutcome {
+            index: 0,
+            state: if held { RecipientState::Held } else { RecipientState::Pending },
+            reply: "451 4.7.1 Greylisted, please try again later".to_owned(),
+            warned: false,
+        }];
+        let next_due = now + Duration::from_secs(24 * 3600);
+        let settlement =
+            Settlement { delivery: delivery.id, outcomes, next_due, attempts: 1, dsn: Vec::new() };
+        store.settle(settlement).await.map_err(fault)?;
+    }
+    Ok(())
+}
+
+fn origin(number: u64) -> Origin {
+    Origin {
+        session: session(2 * number),
+        listener: "load".to_owned(),
+        client: Some([192, 0, 2, (number % 200) as u8].into()),
+        port: Some(40_000),
+        helo: "pc.bench.example".to_owned(),
+        esmtp: true,
+        login: None,
+        known_sender: true,
+        proven: false,
+    }
+}
+
+fn mail(sender: Mailbox) -> MailFrom {
+    MailFrom {
+        reverse_path: ReversePath::Mailbox(sender),
+        size: None,
+        body: BodyKind::SevenBit,
+        smtputf8: false,
+        auth: None,
+        ret: None,
+        envid: None,
+    }
 }
 
 /// When the event of this number was, of so many.

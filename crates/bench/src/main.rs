@@ -4,11 +4,13 @@
 //! Figures of one run are comparable with each other, not with those of another day.
 
 mod args;
+mod browser;
 mod client;
 mod compare;
 mod figures;
 mod fill;
 mod load;
+mod pages;
 mod play;
 mod proc;
 mod search;
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
             Command::Delegate(play) => play::delegate(&play).await,
             Command::Compare(compare) => compare::run(&compare).await,
             Command::Search(search) => search::run(&search).await,
+            Command::Pages(pages) => pages::run(&pages).await,
         }
     });
     match done {

@@ -2,7 +2,7 @@
 //!
 //! The same load, the same sink, queues on the same disk. What counts is the ratio within this run.
 
-mod gateway;
+pub mod gateway;
 mod memory;
 mod pages;
 mod postfix;

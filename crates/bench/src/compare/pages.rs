@@ -8,6 +8,7 @@ use super::table::{Row, Table};
 use super::{Contender, Round};
 use crate::Outcome;
 use crate::args::Compare;
+use crate::browser;
 use crate::figures::median;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ pub async fn measure(
     table: &mut Table,
 ) -> Outcome {
     let (page, once) = gateway.page()?;
-    let cookie = log_in(page, &once).await?;
+    let cookie = browser::log_in(page, &once).await?;
     let (mut with, mut without) = (Vec::new(), Vec::new());
     let octets = Arc::new(AtomicU64::new(0));
     for round in 1..=compare.rounds {
@@ -46,36 +47,18 @@ pub async fn measure(
     }
     println!("the pages got {:.1} MB", octets.load(Ordering::Relaxed) as f64 / 1e6);
     let rate = |rounds: &[Round]| median(rounds.iter().map(|round| round.accepted).collect());
-    let cpu = |rounds: &[Round]| median(rounds.iter().map(|round| round.cpu_ms).collect());
+    let cpu = |rounds: &[Round]| median(rounds.iter().map(|round| round.cpu_ms * 1000.0).collect());
     table.row(Row::new("without live pages, messages/s", vec![rate(&without)]));
     table.row(Row::new("with live pages, messages/s", vec![rate(&with)]));
     let base = cpu(&without);
-    table.row(Row::new("without live pages, CPU a message, ms", vec![base]));
-    table.row(Row::new("with live pages, CPU a message, ms", vec![cpu(&with)]).at_most(base * 1.05));
+    table.row(Row::new("without live pages, CPU a message, us", vec![base]));
+    table.row(Row::new("with live pages, CPU a message, us", vec![cpu(&with)]).at_most(base * 1.05));
     Ok(())
 }
 
 async fn one(compare: &Compare, contender: &mut Contender) -> Outcome<Option<Round>> {
     contender.load(compare).await?;
     Ok(contender.rounds.pop())
-}
-
-/// Makes the first administrator; the session's cookie.
-async fn log_in(page: SocketAddr, once: &str) -> Outcome<String> {
-    let form = format!("once={once}&name=bench&password=only-for-this-run&again=only-for-this-run");
-    let request = format!(
-        "POST /first HTTP/1.1\r\nHost: {page}\r\nOrigin: http://{page}\r\nConnection: close\r\n\
-         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
-        form.len()
-    );
-    let fault = |error: std::io::Error| format!("the page at {page}: {error}");
-    let mut stream = TcpStream::connect(page).await.map_err(fault)?;
-    stream.write_all(request.as_bytes()).await.map_err(fault)?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.map_err(fault)?;
-    let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: "));
-    let cookie = cookie.and_then(|cookie| cookie.split(';').next());
-    cookie.map(str::to_owned).ok_or_else(|| format!("the page at {page} lets nobody in:\n{answer}"))
 }
 
 /// A page until it is closed; returns only when something breaks.
