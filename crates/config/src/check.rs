@@ -184,8 +184,9 @@ fn sources(s: &Settings, f: &Findings) {
     if domains.windows(2).any(|w| w[0] == w[1]) {
         f.fault(&f.at("relay.logins", ""), "names a login domain twice", "exactly one source answers for it");
     }
-    for name in s.delegates.keys().filter(|n| !used.contains(n)) {
-        f.notice(&f.at(&format!("delegate.{name}"), ""), "no domain and no login asks this delegate");
+    // What a trial of nothing is worth is told with the trial.
+    for d in s.delegates.values().filter(|d| d.trial == Trial::Off && !used.contains(&&d.name)) {
+        f.notice(&f.at(&format!("delegate.{}", d.name), ""), "no domain and no login asks this delegate");
     }
 }
 

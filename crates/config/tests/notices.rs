@@ -96,3 +96,46 @@ fn every_notice_is_given_with_its_line() {
     ];
     assert_eq!(said, expected, "{said:#?}");
 }
+
+#[test]
+fn what_a_trial_and_a_delegate_for_any_domain_mean_is_told() {
+    let text = r#"
+hostname = "gw.example.com"
+[[listener]]
+name = "mx"
+kind = "mx"
+address = "0.0.0.0:25"
+[delegate.office]
+host = "mail.example.com"
+[delegate.new]
+host = "new.example.com"
+trial = "recipients"
+[delegate.idle]
+host = "idle.example.com"
+trial = "recipients"
+[delegate.beside]
+host = "beside.example.com"
+trial = "logins"
+[[domain]]
+name = "*"
+recipients = "delegate:office"
+relay_probe = ["a@debian.org", "b@kernel.org"]
+next_hop = "a.example"
+[[domain]]
+name = "new.example.com"
+recipients = "delegate:new"
+next_hop = "a.example"
+[relay]
+logins = "delegate:office"
+next_hop = "a.example"
+"#;
+    let (_, notices) = parse(text, &World).map_err(|f| format!("{f:#?}")).unwrap();
+    let said: Vec<String> = notices.iter().map(|n| n.to_string()).collect();
+    let expected = [
+        "line 11: delegate.new.trial: on trial: every recipient of new.example.com is taken; `vouchsafe trial` tells what would have been refused",
+        "line 14: delegate.idle.trial: no domain asks this delegate: there is nothing to try",
+        "line 17: delegate.beside.trial: on trial: it is shown every login beside the source that decides; `vouchsafe trial` tells where they differ",
+        "line 19: domain[*].name: delegate office decides for every domain that has no block of its own; `vouchsafe status` tells whether it refuses what is not its own",
+    ];
+    assert_eq!(said, expected, "{said:#?}");
+}
