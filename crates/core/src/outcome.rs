@@ -97,6 +97,13 @@ pub struct Rules {
     pub soft_bounce: bool,
 }
 
+impl Rules {
+    /// Whether the sender is told of what failed and of what was handed on: others may have been forged.
+    pub fn tells(self) -> bool {
+        self.known_sender || self.bounce_strangers
+    }
+}
+
 /// The end of an attempt as the client's side of the session saw it.
 #[derive(Clone, Copy, Debug)]
 pub enum Attempt<'a> {
@@ -198,22 +205,36 @@ pub fn retry(status: Enhanced, words: String, blame: Blame) -> Outcome {
     Outcome { end: End::Retry, status, said: None, words, blame, route_fault: false }
 }
 
+/// Why a recipient is held, before the words of the refusal.
+const REFUSED: &str = "refused by next hop: ";
+const SOFT_BOUNCE: &str = "held by soft_bounce: ";
+
+/// A recipient that the administrator gives up. `last`: its last words in the queue, which its sender is told, too.
+pub fn returned(last: &str) -> Outcome {
+    let last = last.strip_prefix(REFUSED).or_else(|| last.strip_prefix(SOFT_BOUNCE)).unwrap_or(last);
+    let words = match last {
+        "" => "given up by the administrator".to_owned(),
+        last => format!("given up by the administrator; last attempt: {last}"),
+    };
+    // RFC 3463 §3.1: nothing more is to be said of it in digits.
+    let status = Enhanced(5, 0, 0);
+    Outcome { end: End::Fail, status, said: None, words, blame: Blame::Nobody, route_fault: false }
+}
+
 /// A refusal for good, ours or the next hop's: failed for who gets bounces, held for who gets none.
 pub fn permanent(status: Enhanced, words: String, blame: Blame, rules: Rules) -> Outcome {
-    let stranger = !rules.known_sender && !rules.bounce_strangers;
-    let (end, words) = match (stranger, blame) {
-        (true, Blame::NextHop) => (End::Hold, format!("refused by next hop: {words}")),
-        (true, _) => (End::Hold, words),
-        (false, _) if rules.soft_bounce => (End::Hold, format!("held by soft_bounce: {words}")),
-        (false, _) => (End::Fail, words),
+    let (end, words) = match (rules.tells(), blame) {
+        (false, Blame::NextHop) => (End::Hold, format!("{REFUSED}{words}")),
+        (false, _) => (End::Hold, words),
+        (true, _) if rules.soft_bounce => (End::Hold, format!("{SOFT_BOUNCE}{words}")),
+        (true, _) => (End::Fail, words),
     };
     Outcome { end, status, said: None, words, blame, route_fault: false }
 }
 
 /// What becomes of a recipient that would be tried again although its time is up. A route's fault never bounces.
 pub fn give_up(outcome: Outcome, rules: Rules) -> Outcome {
-    let gets_none = !rules.known_sender && !rules.bounce_strangers;
-    let end = if outcome.route_fault || gets_none { End::Hold } else { End::Fail };
+    let end = if outcome.route_fault || !rules.tells() { End::Hold } else { End::Fail };
     // RFC 3463 §3.5: X.4.7 delivery time expired.
     Outcome { end, status: Enhanced(5, 4, 7), words: format!("expired: {}", outcome.words), ..outcome }
 }
@@ -396,6 +417,17 @@ mod tests {
             assert_eq!(one(&replies, Rules { soft_bounce: true, ..KNOWN }).end, End::Hold);
             assert_eq!(one(&replies, Rules { bounce_strangers: true, ..STRANGER }).end, End::Fail);
         }
+    }
+
+    #[test]
+    fn who_gets_a_bounce_is_told_what_the_last_attempt_said() {
+        assert_eq!(returned("").words, "given up by the administrator");
+        for held in ["refused by next hop: 554 Spam", "held by soft_bounce: 554 Spam", "554 Spam"] {
+            let outcome = returned(held);
+            assert_eq!(outcome.words, "given up by the administrator; last attempt: 554 Spam");
+            assert_eq!((outcome.end, outcome.status), (End::Fail, Enhanced(5, 0, 0)));
+        }
+        assert!(KNOWN.tells() && Rules { bounce_strangers: true, ..STRANGER }.tells() && !STRANGER.tells());
     }
 
     #[test]

@@ -253,6 +253,9 @@ pub trait MailStore: Send + Sync {
         max: usize,
         busy: Vec<RouteKey>,
     ) -> BoxFuture<'_, Result<Vec<Delivery>, StoreFault>>;
+    /// Claims every delivery of a message, held ones too; `None` while one of them is being tried. Each claim ends with
+    /// `settle` or `release`.
+    fn claim_message(&self, message: MessageId) -> BoxFuture<'_, Result<Option<Vec<Delivery>>, StoreFault>>;
     /// Gives a claim back untried: due as before.
     fn release(&self, delivery: i64);
     /// When the next unclaimed pending delivery is due.

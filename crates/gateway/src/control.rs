@@ -25,6 +25,7 @@ use crate::admin::sessions::Session;
 use crate::admin::tokens::TokenRow;
 use crate::admin::{self, Caller, Role};
 use crate::delegate::{Delegate, Health, Tested, lock};
+use crate::delivery::{NotReturned, Returned};
 use crate::gateway::Gateway;
 use crate::meter;
 use crate::running::RunningSession;
@@ -57,6 +58,8 @@ pub enum Request {
         filter: QueueFilter,
         action: QueueAction,
     },
+    /// Gives a message up that is not being tried: its recipients fail, and its sender gets a notice where one is due.
+    QueueBounce { message: MessageId },
     /// Local users.
     UsersList,
     /// Adds a user; refused if it is there.
@@ -185,6 +188,8 @@ pub enum Response {
     Message { rows: Vec<QueueRow>, history: Vec<HistoryEvent> },
     /// To `QueueAct` and `VerdictsFlush`: how many were changed.
     Changed { count: u64 },
+    /// To `QueueBounce`: recipients given up, and notices that the sender gets.
+    Bounced { recipients: u64, notices: u64 },
     /// To `UsersList`.
     Users { users: Vec<UserRow> },
     /// To the tests.
@@ -384,6 +389,7 @@ impl Control {
                 }
                 Response::Changed { count }
             }
+            Request::QueueBounce { message } => self.bounce(message).await?,
             Request::UsersList => {
                 let row =
                     |user: vouchsafe_core::ports::User| UserRow { name: user.name, created: user.created };
@@ -506,6 +512,19 @@ impl Control {
             ));
         }
         Ok(Response::Message { rows, history })
+    }
+
+    async fn bounce(&self, message: MessageId) -> Result<Response, String> {
+        match self.gateway.deliverer.give_up(message).await {
+            Ok(Returned { recipients, notices }) => Ok(Response::Bounced { recipients, notices }),
+            Err(NotReturned::Missing) => Err(format!(
+                "message {message} is not in the queue; `vouchsafe queue list` shows what is there"
+            )),
+            Err(NotReturned::UnderWay) => Err(format!(
+                "message {message} is being tried just now; hold it (`vouchsafe queue hold {message}`), then bounce it"
+            )),
+            Err(NotReturned::Store(fault)) => Err(words(fault)),
+        }
     }
 
     async fn set_user(&self, name: &str, password: String, there: bool) -> Result<Response, String> {

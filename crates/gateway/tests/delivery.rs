@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
+#[path = "delivery/bounce.rs"]
+mod bounce;
 mod common;
 #[path = "delivery/content.rs"]
 mod content;

@@ -2,16 +2,18 @@
 //! instead of a disk, and a clock that moves only when everybody waits. Runs every file of `transcripts/e2e`.
 //!
 //! On top of what `testkit::whole` knows: `!: user NAME PASSWORD`, `!: reload key = value`,
-//! `!: store full|broken|well`, `!: link fetched|asked`: what the pages do for the first link that the next hop got.
+//! `!: store full|broken|well`, `!: bounce`: the administrator gives up what is in the queue, `!: link fetched|asked`: what the pages do for the first link that the next hop got.
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use vouchsafe_config::Settings;
+use vouchsafe_core::MessageId;
 use vouchsafe_core::attachments::{AttachmentStore, ShareChange, ShareFilter};
 use vouchsafe_core::links::{TOKEN_LEN, Token};
 use vouchsafe_core::ports::{Clock, MailStore, QueueFilter, StoreFault};
@@ -123,6 +125,17 @@ impl World for InProcess {
                 let (key, value) = line.split_once(" = ").ok_or("`!: reload key = value` expected")?;
                 self.changes.push((key.to_owned(), value.to_owned()));
                 self.supervisor.reload(settings(&self.dir, &self.changes))?;
+            }
+            ["bounce"] => {
+                let rows =
+                    self.store.list(QueueFilter::default()).await.map_err(|fault| fault.to_string())?;
+                let messages: BTreeSet<MessageId> = rows.iter().map(|row| row.message).collect();
+                for message in messages {
+                    let request = Request::QueueBounce { message };
+                    if let Response::Refused { why } = self.control.run(request).await {
+                        return Err(why);
+                    }
+                }
             }
             ["link", what] => self.follow(what).await?,
             ["store", "full"] => self.store.fail(Some(StoreFault::Full("as told".to_owned()))),

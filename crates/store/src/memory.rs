@@ -269,6 +269,17 @@ impl MailStore for MemoryStore {
         Box::pin(async move { Ok(claims.take()) })
     }
 
+    fn claim_message(&self, message: MessageId) -> BoxFuture<'_, Result<Option<Vec<Delivery>>, StoreFault>> {
+        let mut state = self.lock();
+        let of_it = |(id, row): (&i64, &Row)| (row.message == message).then_some(*id);
+        let ids: Vec<i64> = state.deliveries.iter().filter_map(of_it).collect();
+        if !state.schedule.claim_all(&ids) {
+            return ready(Ok(None));
+        }
+        let claims = self.claims(ids.into_iter().filter_map(|id| state.delivery(id)).collect());
+        Box::pin(async move { Ok(Some(claims.take())) })
+    }
+
     fn release(&self, delivery: i64) {
         self.lock().schedule.unclaim(delivery);
     }

@@ -127,6 +127,20 @@ impl Schedule {
         claimed
     }
 
+    /// Claims all of these, due or not, pending or held; none if one of them is claimed already.
+    pub fn claim_all(&mut self, ids: &[i64]) -> bool {
+        if ids.iter().any(|id| self.is_claimed(*id)) {
+            return false;
+        }
+        for id in ids {
+            self.lift(*id);
+            if let Some(entry) = self.entries.get_mut(id) {
+                entry.claimed = true;
+            }
+        }
+        true
+    }
+
     /// When the next unclaimed pending delivery is due.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.routes.iter().filter_map(|route| route.waiting.first().map(|&(due, _)| due)).min()

@@ -22,6 +22,7 @@ impl Request {
             | AttachmentsList { .. }
             | Trace { .. } => Role::ReadOnly,
             QueueAct { .. }
+            | QueueBounce { .. }
             | UserAdd { .. }
             | UserPassword { .. }
             | UserRemove { .. }
@@ -75,6 +76,7 @@ impl Request {
                 };
                 format!("queue: {} {what}", format!("{action:?}").to_lowercase())
             }
+            QueueBounce { message } => format!("queue: bounce message {message}"),
             AttachmentsAct { filter, act } => {
                 format!("attachments: {} {}", act.verb(), shares::named(filter))
             }
@@ -133,6 +135,8 @@ mod tests {
     #[test]
     fn who_may_only_look_may_change_nothing() {
         assert!(Request::Status.needs() == Role::ReadOnly);
+        let message = vouchsafe_core::MessageId::at(vouchsafe_core::Timestamp(0));
+        assert!(Request::QueueBounce { message }.needs() == Role::Operator);
         assert!(Request::VerdictsFlush { what: String::new() }.needs() == Role::Operator);
         assert!(Request::SettingsRollback { version: 1 }.needs() == Role::Admin);
         assert!(Request::AdminsList.needs() == Role::Admin);

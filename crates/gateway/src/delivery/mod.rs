@@ -6,6 +6,7 @@
 
 mod attempt;
 mod board;
+mod bounce;
 mod content;
 mod settlement;
 mod telling;
@@ -26,6 +27,7 @@ use vouchsafe_net::authentication::signing::Keys;
 use vouchsafe_net::client::{Connector, Hello, TraceSink};
 
 use board::{Board, Job};
+pub use bounce::{NotReturned, Returned};
 use telling::Noted;
 
 /// Time for the attempts under way when we are told to stop.

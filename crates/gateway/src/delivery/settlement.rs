@@ -43,13 +43,7 @@ pub(super) async fn settle(deliverer: &Deliverer, job: Job, mut report: Report, 
     let warned = warned(&settings, delivery, &report.results, rules, now);
     let dsn = notices(deliverer, &settings, &job, &report.results, &warned, rules, now).await;
     let (attempts, next_due) = next_attempt(&settings, delivery, &report, now);
-    let outcomes = report.results.iter().map(|fate| RecipientOutcome {
-        index: delivery.recipients[fate.at].index,
-        state: state(fate.outcome.end),
-        reply: fate.outcome.words.clone(),
-        warned: delivery.recipients[fate.at].warned || warned.contains(&fate.at),
-    });
-    let outcomes = outcomes.collect();
+    let outcomes = outcomes(delivery, &report.results, &warned);
     let settlement = Settlement { delivery: delivery.id, outcomes, next_due, attempts, dsn };
     let noticed: Vec<MessageId> = settlement.dsn.iter().map(|notice| notice.envelope.id).collect();
     make_durable(deliverer, delivery, settlement).await;
@@ -61,6 +55,17 @@ pub(super) async fn settle(deliverer: &Deliverer, job: Job, mut report: Report, 
     }
     let retried = report.results.iter().any(|fate| fate.outcome.end == End::Retry);
     deliverer.due_at(retried.then_some(next_due), !noticed.is_empty());
+}
+
+/// For the store.
+pub(super) fn outcomes(delivery: &Delivery, fates: &[Fate], warned: &[usize]) -> Vec<RecipientOutcome> {
+    let outcome = |fate: &Fate| RecipientOutcome {
+        index: delivery.recipients[fate.at].index,
+        state: state(fate.outcome.end),
+        reply: fate.outcome.words.clone(),
+        warned: delivery.recipients[fate.at].warned || warned.contains(&fate.at),
+    };
+    fates.iter().map(outcome).collect()
 }
 
 fn state(end: End) -> RecipientState {
@@ -91,7 +96,7 @@ fn warned(
 }
 
 /// The notices that are due. None for the null reverse path (RFC 5321 §4.5.5).
-async fn notices(
+pub(super) async fn notices(
     deliverer: &Deliverer,
     settings: &Settings,
     job: &Job,
@@ -102,7 +107,6 @@ async fn notices(
 ) -> Vec<Accepted> {
     let message = &job.delivery.message;
     let Some(sender) = message.mail.reverse_path.mailbox() else { return Vec::new() };
-    let relays = rules.known_sender || rules.bounce_strangers;
     let until = message.received_at + settings.queue.expire;
     let mut parts: Vec<(Action, Vec<&Fate>)> = Vec::new();
     let mut part = |action, due: &dyn Fn(&Fate) -> bool| {
@@ -114,7 +118,7 @@ async fn notices(
     };
     part(Action::Failed, &|fate| fate.outcome.end == End::Fail);
     part(Action::Delayed { until }, &|fate| warned.contains(&fate.at));
-    part(Action::Relayed, &|fate| fate.relayed && relays);
+    part(Action::Relayed, &|fate| fate.relayed && rules.tells());
     if parts.is_empty() {
         return Vec::new();
     }
@@ -217,7 +221,13 @@ fn copy(settlement: &Settlement) -> Settlement {
 }
 
 /// Log and history (promise 8).
-fn tell(deliverer: &Deliverer, delivery: &Delivery, fate: &Fate, next_due: Timestamp, now: Timestamp) {
+pub(super) fn tell(
+    deliverer: &Deliverer,
+    delivery: &Delivery,
+    fate: &Fate,
+    next_due: Timestamp,
+    now: Timestamp,
+) {
     let (message, outcome) = (&delivery.message, &fate.outcome);
     let recipient = delivery.recipients[fate.at].to.mailbox.as_str();
     let (id, blame, words, next_hop) = (message.id, outcome.blame.word(), &outcome.words, &fate.endpoint);

@@ -340,6 +340,11 @@ impl MailStore for SqliteStore {
         Box::pin(async move { answer.await.map(Claims::take) })
     }
 
+    fn claim_message(&self, message: MessageId) -> BoxFuture<'_, Result<Option<Vec<Delivery>>, StoreFault>> {
+        let answer = self.request(|answer| Request::ClaimMessage(message, answer));
+        Box::pin(async move { Ok(answer.await?.map(Claims::take)) })
+    }
+
     fn release(&self, delivery: i64) {
         self.shared.index().schedule.unclaim(delivery);
     }

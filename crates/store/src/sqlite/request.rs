@@ -57,6 +57,8 @@ pub enum Request {
         /// The answer.
         answer: Answer<Claims<Arc<Shared>>>,
     },
+    /// Claim a message; nothing while it is being tried.
+    ClaimMessage(MessageId, Answer<Option<Claims<Arc<Shared>>>>),
     /// Find and open a body.
     Open(MessageId, Answer<Opened>),
     /// Housekeeping.

@@ -272,6 +272,17 @@ pub fn load(connection: &Connection, id: i64) -> Result<Option<Delivery>, Failur
     Ok(found.flatten())
 }
 
+/// The deliveries of a message.
+pub fn of_message(connection: &Connection, message: MessageId) -> Result<Vec<Delivery>, Failure> {
+    let filter = QueueFilter { message: Some(message), ..QueueFilter::default() };
+    let mut pages = Pages::of(connection, &filter)?;
+    let mut found = Vec::new();
+    while let Some(page) = pages.next(connection)? {
+        found.extend(page.into_iter().map(|(delivery, _)| delivery));
+    }
+    Ok(found)
+}
+
 /// Where a body lies.
 pub enum Whereabouts {
     /// In a segment.

@@ -261,7 +261,11 @@ impl Writer {
                 waiting.push(Waiting::Unit { files: Vec::new(), adopted: false, answer, result });
                 broken
             }
-            Request::Claim { .. } | Request::Open(..) | Request::Maintain(..) | Request::Stop => Ok(()),
+            Request::Claim { .. }
+            | Request::ClaimMessage(..)
+            | Request::Open(..)
+            | Request::Maintain(..)
+            | Request::Stop => Ok(()),
         }
     }
 
@@ -345,6 +349,9 @@ impl Writer {
                 // A caller that has gone gives its claims back: the answer is dropped.
                 let _ = answer.send(result);
             }
+            Request::ClaimMessage(message, answer) => {
+                let _ = answer.send(self.claim_message(message));
+            }
             Request::Open(message, answer) => {
                 let _ = answer.send(self.open(message));
             }
@@ -378,6 +385,13 @@ impl Writer {
             }
         }
         Ok(Claims::new(deliveries, self.shared.clone()))
+    }
+
+    fn claim_message(&mut self, message: MessageId) -> Result<Option<Claims<Arc<Shared>>>, StoreFault> {
+        let deliveries = tables::of_message(&self.connection, message).map_err(fault_of_failure)?;
+        let ids: Vec<i64> = deliveries.iter().map(|delivery| delivery.id).collect();
+        let claimed = self.shared.index().schedule.claim_all(&ids);
+        Ok(claimed.then(|| Claims::new(deliveries, self.shared.clone())))
     }
 
     /// Opened here, so that a segment found is not removed before it is open.

@@ -62,6 +62,7 @@ suite! {
     a_message_leaves_with_its_last_delivery,
     notices_are_queued_with_the_outcome,
     held_recipients_wait_for_the_administrator,
+    a_message_is_claimed_whole_or_not_at_all,
     the_filter_chooses_recipients,
     a_delivery_deleted_during_its_attempt_stays_deleted,
     a_delivery_held_during_its_attempt_stays_held,
@@ -261,6 +262,28 @@ async fn held_recipients_wait_for_the_administrator(given: Given) {
     let claimed = store.claim(later(7), 1, Vec::new()).await.unwrap();
     assert_eq!(claimed[0].recipients.len(), 2);
     assert_eq!(stats(store).await.held, 0);
+}
+
+async fn a_message_is_claimed_whole_or_not_at_all(given: Given) {
+    let store = &*given.store;
+    store.accept(small(1, &["a@one.example", "b@far.test"])).await.unwrap();
+    store.accept(small(2, &["a@one.example"])).await.unwrap();
+    let filter = QueueFilter { address: Some("a@one".to_owned()), ..QueueFilter::default() };
+    store.act(filter, QueueAction::Hold, NOW).await.unwrap();
+    // The other route's delivery is being tried.
+    let tried = store.claim(NOW, 10, Vec::new()).await.unwrap();
+    assert_eq!(tried.len(), 1);
+    assert!(store.claim_message(id(1)).await.unwrap().is_none());
+    store.release(tried[0].id);
+    let all = store.claim_message(id(1)).await.unwrap().unwrap();
+    assert_eq!(all.len(), 2, "held or not");
+    assert!(store.claim_message(id(1)).await.unwrap().is_none(), "claimed once");
+    assert!(store.claim(NOW, 10, Vec::new()).await.unwrap().is_empty());
+    for delivery in &all {
+        store.release(delivery.id);
+    }
+    assert_eq!(store.claim(NOW, 10, Vec::new()).await.unwrap().len(), 1, "what was held stays so");
+    assert_eq!(store.claim_message(id(9)).await.unwrap().unwrap().len(), 0);
 }
 
 async fn the_filter_chooses_recipients(given: Given) {

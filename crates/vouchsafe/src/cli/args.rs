@@ -184,6 +184,12 @@ pub enum QueueCommand {
     Hold(Which),
     /// Try what was held, now.
     Release(Which),
+    /// Give up: the recipients fail, and the sender gets a notice where a failed message brings one (strangers get none).
+    Bounce {
+        /// Message ids.
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+    },
     /// Remove without a notice to anyone.
     Delete {
         #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `queue list | show | retry | hold | release | delete`.
+//! `queue list | show | retry | hold | release | bounce | delete`.
 
 use serde_json::{Value, json};
 use vouchsafe_core::envelope::{MessageId, RecipientState};
@@ -38,6 +38,7 @@ pub async fn run(place: &Place, command: QueueCommand, out: &mut Output<'_>) -> 
         QueueCommand::Retry(which) => act(place, which, QueueAction::Retry, out).await,
         QueueCommand::Hold(which) => act(place, which, QueueAction::Hold, out).await,
         QueueCommand::Release(which) => act(place, which, QueueAction::Release, out).await,
+        QueueCommand::Bounce { ids } => bounce(place, &ids, out).await,
         QueueCommand::Delete { which, yes } => {
             if !yes && which.ids.is_empty() {
                 let filter = QueueFilter { address: which.address, ..QueueFilter::default() };
@@ -79,6 +80,26 @@ async fn act(place: &Place, which: Which, action: QueueAction, out: &mut Output<
         return Err(nothing_to(action));
     }
     out.give(|| format!("{} {}.\n", deliveries(changed), done(action)), || json!({ "changed": changed }))?;
+    Ok(())
+}
+
+/// Each by itself: what was given up before one that cannot be stays so.
+async fn bounce(place: &Place, ids: &[String], out: &mut Output<'_>) -> Result<(), Failure> {
+    let ids = ids.iter().map(|id| parse_id(id)).collect::<Result<Vec<_>, _>>()?;
+    for message in ids {
+        match ask::existing(place, Request::QueueBounce { message }).await? {
+            Response::Bounced { recipients, notices } => {
+                let told = if notices > 0 { "its sender is told" } else { "nobody is told" };
+                let given_up = count(recipients, "recipient", "recipients");
+                let text = || format!("{message}: {given_up} given up, {told}.");
+                out.line(
+                    text,
+                    || json!({ "message": message, "recipients": recipients, "notices": notices }),
+                )?;
+            }
+            _ => return Err(ask::unexpected()),
+        }
+    }
     Ok(())
 }
 

@@ -60,6 +60,7 @@ pub(crate) const TABLE: &[Endpoint] = &[
     row(Get, "/status", "status", "status"),
     row(Get, "/queue", "queue_list", "queue"),
     row(Post, "/queue/actions", "queue_act", "changed"),
+    row(Post, "/messages/{message}/bounce", "queue_bounce", "bounced"),
     row(Get, "/messages/{message}", "queue_show", "message"),
     row(Get, "/history", "history", "history"),
     row(Get, "/figures", "figures", "figures"),

@@ -123,7 +123,8 @@ async fn act(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
     }
     let caller = viewer.caller();
     let page = Page::of("queue", "Queue", viewer);
-    let action = match field(&form, "action") {
+    let word = field(&form, "action");
+    let action = match word {
         "retry" => Some(QueueAction::Retry),
         "hold" => Some(QueueAction::Hold),
         "release" => Some(QueueAction::Release),
@@ -131,12 +132,21 @@ async fn act(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
         _ => None,
     };
     // One message at a time: a form without an id must never mean all.
-    let (Some(action), Ok(message)) = (action, field(&form, "message").parse()) else {
+    let request = match (field(&form, "message").parse(), action) {
+        (Ok(message), Some(action)) => {
+            let filter = QueueFilter { message: Some(message), ..QueueFilter::default() };
+            Some((message, Request::QueueAct { filter, action }))
+        }
+        (Ok(message), None) if word == "bounce" => Some((message, Request::QueueBounce { message })),
+        _ => None,
+    };
+    let Some((message, request)) = request else {
         return sentence(StatusCode::BAD_REQUEST, page, "That is no message or nothing to do with it.");
     };
-    let filter = QueueFilter { message: Some(message), ..QueueFilter::default() };
-    match web.control.run_as(&caller, Request::QueueAct { filter, action }).await {
-        Answer::Changed { .. } => Redirect::to(&format!("/messages/{message}")).into_response(),
+    match web.control.run_as(&caller, request).await {
+        Answer::Changed { .. } | Answer::Bounced { .. } => {
+            Redirect::to(&format!("/messages/{message}")).into_response()
+        }
         other => refused(page, other),
     }
 }

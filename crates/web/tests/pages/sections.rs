@@ -31,6 +31,27 @@ async fn a_refusal_is_explained_three_clicks_from_the_overview() {
 }
 
 #[tokio::test]
+async fn a_message_is_bounced_from_its_page_and_the_notice_waits() {
+    let mut world = World::new(LISTENERS, PipeDialer::new()).await;
+    let id = world.queued("bob@far.example", "plan.pdf").await.to_string();
+    assert!(world.get(&format!("/messages/{id}")).await.contains(">Bounce this message</button>"));
+    let form = [("message", id.as_str()), ("action", "bounce")];
+    assert_eq!(world.post("/queue/act", &form).await.status, StatusCode::SEE_OTHER);
+    let page = world.get(&format!("/messages/{id}")).await;
+    assert!(
+        page.contains("It has left the queue") && page.contains("given up by the administrator"),
+        "{page}"
+    );
+    let queue = world.get("/queue").await;
+    assert!(
+        queue.contains("sender@example.com") && queue.contains("&#60;&#62;") | queue.contains("&lt;&gt;"),
+        "{queue}"
+    );
+    assert!(world.post("/queue/act", &form).await.body.contains("is not in the queue"));
+    assert!(world.get("/audit?text=bounce").await.contains(&format!("queue: bounce message {id}")));
+}
+
+#[tokio::test]
 async fn users_are_added_changed_and_removed_and_the_audit_log_knows() {
     let mut world = World::new(LISTENERS, PipeDialer::new()).await;
     assert!(world.get("/users").await.contains("There is none."));
