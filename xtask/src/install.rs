@@ -11,6 +11,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("postfix", "postfix"),
     ("dovecot", "dovecot-core"),
     ("imap-login", "dovecot-imapd"), // a delegate that is asked by IMAP
+    ("lmtp", "dovecot-lmtpd"),       // and by LMTP
     ("haproxy", "haproxy"),          // puts PROXY headers before our sessions
     ("swaks", "swaks"),
     ("Net::SSLeay", "libnet-ssleay-perl"),   // swaks speaks TLS by it

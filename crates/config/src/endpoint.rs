@@ -17,6 +17,8 @@ use crate::tree::{Node, Value};
 
 /// RFC 8314 §3.2.
 const IMAPS: u16 = 993;
+/// Where LMTP servers listen; no port is assigned, 25 is forbidden (RFC 2033 §5).
+const LMTP: u16 = 24;
 
 /// What a server is used for.
 #[derive(Clone, Debug)]
@@ -196,28 +198,35 @@ fn build(
                     r#"use tls = "verify" or a pin, or say auth_in_clear = true"#,
                 );
             }
-            let imap = host.protocol == Protocol::Imap;
+            let (imap, lmtp) = (host.protocol == Protocol::Imap, host.protocol == Protocol::Lmtp);
+            let fault = |what: &str, advice: &str| {
+                let scheme = if imap { "imaps" } else { "lmtp" };
+                let value = format!("{scheme}://{}", host.name);
+                findings.fault(&At { line: Some(node.line), key: path.to_owned(), value }, what, advice);
+            };
             if imap && !role.auth {
-                let at = At {
-                    line: Some(node.line),
-                    key: path.to_owned(),
-                    value: format!("imaps://{}", host.name),
-                };
-                findings.fault(
-                    &at,
+                fault(
                     "is asked about logins only",
                     "give it as auth of a delegate; here, give an SMTP server",
                 );
             }
             if imap && tls == TlsMode::Off {
-                let at = At {
-                    line: Some(node.line),
-                    key: path.to_owned(),
-                    value: format!("imaps://{}", host.name),
-                };
-                findings.fault(&at, "has TLS always", "remove tls = \"off\"");
+                fault("has TLS always", "remove tls = \"off\"");
             }
-            let port = host.port.unwrap_or(if imap { IMAPS } else { role.port });
+            if lmtp && (role.auth || !role.delegate) {
+                fault(
+                    "is asked about recipients only",
+                    "give it as recipients of a delegate; here, give an SMTP server",
+                );
+            }
+            if lmtp && host.port == Some(25) {
+                fault("is never spoken on port 25", "give the port of the LMTP service, such as 24");
+            }
+            let port = host.port.unwrap_or(match host.protocol {
+                Protocol::Imap => IMAPS,
+                Protocol::Lmtp => LMTP,
+                Protocol::Smtp => role.port,
+            });
             Endpoint {
                 protocol: host.protocol,
                 host: host.name.clone(),
@@ -247,17 +256,17 @@ pub(crate) fn hosts(node: &Node) -> Result<Vec<Host>, Bad> {
 
 /// `host`, `host:port`, `[2001:db8::1]:25`, `2001:db8::1`.
 pub(crate) fn host(text: &str) -> Result<Host, Bad> {
-    if let Some(rest) = text.strip_prefix("imaps://") {
-        let host = host(rest.strip_suffix('/').unwrap_or(rest))?;
-        return Ok(Host { protocol: Protocol::Imap, ..host });
+    for (scheme, protocol) in [("imaps://", Protocol::Imap), ("lmtp://", Protocol::Lmtp)] {
+        if let Some(rest) = text.strip_prefix(scheme) {
+            let host = host(rest.strip_suffix('/').unwrap_or(rest))?;
+            return Ok(Host { protocol, ..host });
+        }
     }
     if let Some((scheme, rest)) = text.split_once("://") {
         return Err(match scheme {
             "imap" => {
                 Bad::new("would send passwords in clear text").advise(format!("give \"imaps://{rest}\""))
             }
-            "lmtp" => Bad::new(format!("{scheme}:// is not available in this version"))
-                .advise("give the server's SMTP port"),
             _ => {
                 Bad::new("is not host:port").advise(format!("did you mean {:?}?", rest.trim_end_matches('/')))
             }

@@ -336,7 +336,7 @@ pub const TABLE: &[Row] = &[
         Endpoints,
         Unset("host at port 25, else the host of auth"),
         Live,
-        "Asked about recipients; several in order.",
+        "Asked about recipients; several in order. \"lmtp://host\": asked by LMTP, port 24 unless one is given.",
     ),
     row(
         "delegate.auth_in_clear",

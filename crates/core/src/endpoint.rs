@@ -22,6 +22,8 @@ pub enum Protocol {
     /// SMTP.
     #[default]
     Smtp,
+    /// LMTP (RFC 2033): asked about recipients.
+    Lmtp,
     /// IMAP over TLS: asked about logins.
     Imap,
 }

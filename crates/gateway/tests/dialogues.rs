@@ -55,6 +55,7 @@ impl InProcess {
         let stands = Stands::default();
         let dial = PipeDialer::new()
             .with("delegate.example:25", &stands.delegate)
+            .with("delegate.example:24", &stands.delegate)
             .with("delegate.example:587", &stands.delegate)
             .with("frontend.example:587", &stands.front_end)
             .with("filter.example:25", &stands.next_hop);

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
 use vouchsafe_core::ports::{BodyReader, StoreFault};
-use vouchsafe_core::{Endpoint, TlsMode};
+use vouchsafe_core::{Endpoint, Protocol, TlsMode};
 use vouchsafe_smtp::client::{Client, Config, Done, Output, UseTls};
 use vouchsafe_smtp::extension::Capabilities;
 use vouchsafe_smtp::sasl::Mechanism;
@@ -175,6 +175,7 @@ impl Connection {
         let clear = matches!(endpoint.tls, TlsMode::Off | TlsMode::Opportunistic);
         let config = Config {
             hello: hello.name.clone(),
+            lmtp: endpoint.protocol == Protocol::Lmtp,
             tls: match endpoint.tls {
                 TlsMode::Verify | TlsMode::Pin(_) => UseTls::Demanded,
                 TlsMode::Opportunistic => UseTls::IfOffered,

@@ -52,6 +52,7 @@ proptest! {
     fn any_peer_is_survived(said in proptest::collection::vec(0..SAYINGS.len(), 0..24), task in 0u8..3, cut in 1usize..30) {
         let config = Config {
             hello: "gate.example".to_owned(),
+            lmtp: task == 2,
             tls: UseTls::Never,
             auth_in_clear: true,
             login: None,

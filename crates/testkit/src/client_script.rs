@@ -12,7 +12,7 @@
 //! =: open
 //! ```
 //!
-//! Head lines: `covers:` (needed), `tls: never | offered | demanded | on` (never), `clear: yes` (credentials may leave
+//! Head lines: `covers:` (needed), `tls: never | offered | demanded | on` (never), `lmtp: yes` (LHLO), `clear: yes` (credentials may leave
 //! without TLS), `login: user password`, `cuts: none` (the peer's writes are the point; else they are also cut into
 //! single octets).
 //! Steps: `D>` (delegate) or `N>` (next hop) a line of ours, consecutive ones must leave in one write; `D<`, `N<` a
@@ -39,6 +39,8 @@ pub struct ClientScript {
     pub covers: Vec<String>,
     /// STARTTLS.
     pub tls: UseTls,
+    /// LMTP is spoken.
+    pub lmtp: bool,
     /// TLS is on from the start.
     pub tls_on: bool,
     /// Credentials may leave without TLS.
@@ -101,6 +103,7 @@ impl ClientScript {
         let mut script = ClientScript {
             covers: Vec::new(),
             tls: UseTls::Never,
+            lmtp: false,
             tls_on: false,
             clear: false,
             login: None,
@@ -154,10 +157,11 @@ impl ClientScript {
             ("tls:", "offered") => self.tls = UseTls::IfOffered,
             ("tls:", "demanded") => self.tls = UseTls::Demanded,
             ("tls:", "on") => self.tls_on = true,
+            ("lmtp:", "yes") => self.lmtp = true,
             ("clear:", "yes") => self.clear = true,
             ("cuts:", "none") => self.as_written = true,
             ("login:", _) => self.login = Some(credentials(rest)?),
-            ("tls:" | "clear:" | "cuts:", _) => return Err(format!("unknown {tag} `{rest}`")),
+            ("tls:" | "lmtp:" | "clear:" | "cuts:", _) => return Err(format!("unknown {tag} `{rest}`")),
             _ => return Ok(false),
         }
         Ok(true)

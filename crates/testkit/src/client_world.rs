@@ -86,6 +86,7 @@ impl World {
     fn new(script: &ClientScript) -> World {
         let config = Config {
             hello: "gate.example".to_owned(),
+            lmtp: script.lmtp,
             tls: script.tls,
             auth_in_clear: script.clear,
             login: script.login.clone(),

@@ -43,7 +43,7 @@ impl Delegate {
         let account = self.settings.login_name.map(login);
         let (sink, lines) = listening();
         let asked = match endpoint.protocol {
-            Protocol::Smtp => self.log_in(endpoint, &account, password, sink).await,
+            Protocol::Smtp | Protocol::Lmtp => self.log_in(endpoint, &account, password, sink).await,
             Protocol::Imap => self.log_in_by_imap(endpoint, &account, password, sink).await,
         };
         told(endpoint, &lines, asked)

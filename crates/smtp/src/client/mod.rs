@@ -62,6 +62,8 @@ pub enum UseTls {
 pub struct Config {
     /// The name in EHLO.
     pub hello: String,
+    /// LHLO is said instead of EHLO (RFC 2033 §4.1).
+    pub lmtp: bool,
     /// STARTTLS; unused when TLS is on from the start.
     pub tls: UseTls,
     /// Credentials may leave without TLS: the administrator said so of this endpoint.
@@ -528,13 +530,17 @@ impl Client {
     }
 
     fn greet(&mut self, command: Command) {
-        let verb = if command == Command::Ehlo { "EHLO " } else { "HELO " };
+        let verb = match command {
+            Command::Helo => "HELO ",
+            _ if self.config.lmtp => "LHLO ",
+            _ => "EHLO ",
+        };
         let line = format!("{verb}{}", self.speaks_as.as_ref().unwrap_or(&self.config.hello));
         self.say(command, |out| out.extend_from_slice(line.as_bytes()));
     }
 
     fn may_say_helo(&self) -> bool {
-        !self.tls && self.config.tls != UseTls::Demanded && self.config.login.is_none()
+        !self.config.lmtp && !self.tls && self.config.tls != UseTls::Demanded && self.config.login.is_none()
     }
 
     fn greeted(&mut self) {

@@ -147,7 +147,7 @@ impl Shared {
         let means = &self.means;
         self.pace.session().await;
         match endpoint.protocol {
-            Protocol::Smtp => {
+            Protocol::Smtp | Protocol::Lmtp => {
                 let connection =
                     Connection::open(&means.connector, endpoint, &means.hello, &timeouts, sink).await?;
                 self.note(endpoint, &connection.capabilities().auth);
