@@ -1,29 +1,24 @@
 //! `vouchsafe demo`: gateway, stand-in delegate and stand-in next hop on loopback; four dialogues with what they mean, the
-//! delivered messages, then it stays up to play with. `--once` ends there.
+//! delivered messages, then it stays up to play with, its page too. `--once` ends there.
+
+mod gateway;
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
-use vouchsafe_config::{Flags, Keeping};
 use vouchsafe_fakes::delegate::{Counters, Site};
 use vouchsafe_fakes::{Delegate, NextHop, serve_tcp};
-use vouchsafe_gateway::gateway::Gateway;
-use vouchsafe_gateway::supervisor::Supervisor;
-use vouchsafe_net::clock::SystemClock;
-use vouchsafe_net::dial::TcpDialer;
 use vouchsafe_smtp::Secret;
 use vouchsafe_smtp::sasl::{Plain, encode_base64, encode_plain};
 
 use crate::cli::failure::Failure;
-use crate::lookup::Machine;
-use crate::serve::open_stores;
+use gateway::Around;
 
 /// Longest wait for a reply or for the delivered messages.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -53,7 +48,8 @@ pub async fn run(once: bool, like: Option<&Site>) -> Result<(), Failure> {
     let (taking, taking_at) = port(0).await.map_err(failed)?;
     standing.spawn(serve_tcp(taking, next_hop.clone()));
     let scratch = Scratch(std::env::temp_dir().join(format!("vouchsafe-demo-{}", std::process::id())));
-    let supervisor = gateway(&scratch.0, &asked_at, taking_at).await.map_err(failed)?;
+    let around = Around::new(&scratch.0, &asked_at, taking_at).await.map_err(failed)?;
+    let supervisor = &around.supervisor;
     let bound = supervisor.start(Some(&scratch.0.join("control.sock"))).await.map_err(failed)?;
     let at = |name: &str| bound.iter().find(|(listener, _)| listener == name).map(|(_, address)| *address);
     let (Some(mx), Some(submission)) = (at("mx"), at("submission")) else {
@@ -61,7 +57,8 @@ pub async fn run(once: bool, like: Option<&Site>) -> Result<(), Failure> {
     };
     // The reader may go away at any line: that ends the demo, in order.
     let stage = Stage { delegates, next_hop, out: io::stdout().lock() };
-    let shown = stage.show(Places { asked_at, taking_at, mx, submission }, &scratch.0, once, like).await;
+    let shown =
+        stage.show(Places { asked_at, taking_at, mx, submission }, &scratch.0, &around, once, like).await;
     supervisor.stop().await;
     standing.abort_all();
     shown
@@ -87,35 +84,6 @@ async fn port(number: u16) -> Result<(TcpListener, SocketAddr), String> {
     Ok((socket, address))
 }
 
-/// The gateway as `serve` starts it without a file; a port that is taken is replaced by a free one.
-async fn gateway(dir: &Path, delegates: &[SocketAddr], next_hop: SocketAddr) -> Result<Supervisor, String> {
-    let (Some(logins), Some(recipients)) = (delegates.first(), delegates.last()) else {
-        return Err("there is nobody to ask".to_owned());
-    };
-    let asked = format!(
-        "[delegate.default]\nauth_in_clear = true\nauth = {{ host = \"{logins}\", tls = \"off\" }}\n\
-         recipients = {{ host = \"{recipients}\", tls = \"off\" }}\n"
-    );
-    let flags = Flags {
-        data_dir: Some(dir.to_owned()),
-        delegate: None,
-        next_hop: Some(next_hop.to_string()),
-        domains: vec!["example.com".to_owned()],
-    };
-    let reading = flags
-        .read(&asked, &Machine)
-        .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
-    let mut settings = reading.settings;
-    settings.hostname = "gateway.example".to_owned();
-    for address in settings.listeners.iter_mut().flat_map(|listener| &mut listener.addresses) {
-        if port(address.port()).await.is_err() {
-            address.set_port(0);
-        }
-    }
-    let stores = open_stores(dir, 0, &Keeping::default())?;
-    Supervisor::new(Gateway::new(settings, stores, Arc::new(TcpDialer::new()), Arc::new(SystemClock::new())))
-}
-
 fn auth(password: &str) -> String {
     let plain = Plain { authzid: String::new(), authcid: USER.to_owned(), password: Secret::new(password) };
     encode_plain(&plain)
@@ -135,6 +103,7 @@ impl<W: Write> Stage<W> {
         mut self,
         places: Places,
         dir: &Path,
+        around: &Around,
         once: bool,
         like: Option<&Site>,
     ) -> Result<(), Failure> {
@@ -177,6 +146,13 @@ impl<W: Write> Stage<W> {
             "EHLO mail.elsewhere.example", "MAIL FROM:<friend@elsewhere.example>", "RCPT TO:<nobody@example.com>", "RCPT TO:<victim@far.example>", "QUIT",
         ]).await?;
 
+        if !once {
+            self.play(submission, "A message that the next hop puts off", "It stays in the queue and is tried again: the page shows it, and what can be done about it.", &[
+                "EHLO laptop.example", &auth(PASSWORD), "MAIL FROM:<alice@example.com>", "RCPT TO:<friend+451@elsewhere.example>", "DATA",
+                "From: Alice <alice@example.com>\r\nTo: friend+451@elsewhere.example\r\nSubject: Later\r\n\r\nThis one waits.\r\n.", "QUIT",
+            ]).await?;
+        }
+
         let arrived =
             tokio::time::timeout(PATIENCE, self.next_hop.wait(|counters| counters.messages >= 2)).await;
         writeln!(self.out, "\n== What the next hop has got")?;
@@ -211,6 +187,9 @@ impl<W: Write> Stage<W> {
                 "   swaks --server {submission} --tls --auth-user {USER} --auth-password \"{PASSWORD}\" --from {USER} --to you@far.example"
             )?;
             writeln!(self.out, "   vouchsafe trace --data-dir {dir}")?;
+            if let Some((page, password)) = around.page().await.map_err(failed)? {
+                writeln!(self.out, "\nIts page is {page}; the one-time password for it: {password}")?;
+            }
             writeln!(self.out, "\nCtrl-C ends it.")?;
             self.out.flush()?;
             tokio::select! {

@@ -138,7 +138,7 @@ async fn try_out(blobs: &dyn BlobStore) {
 }
 
 /// The one-time password of the first run; none where there is an administrator.
-async fn first_password(gateway: &Gateway) -> Result<Option<String>, String> {
+pub async fn first_password(gateway: &Gateway) -> Result<Option<String>, String> {
     gateway.admins.first_password().await.map_err(|fault| fault.to_string())
 }
 

@@ -296,6 +296,11 @@ fn the_demo_that_is_terminated_leaves_nothing_behind() {
     let read = BufReader::new(child.stdout.take().expect("it is piped"));
     let shown: Vec<String> =
         read.lines().map_while(Result::ok).take_while(|line| line != "Ctrl-C ends it.").collect();
+    let page = shown.iter().find_map(|line| line.strip_prefix("Its page is ")).expect("a page");
+    let (page, password) = page.split_once("; the one-time password for it: ").expect("a password");
+    let at = page.trim_start_matches("http://").trim_end_matches('/').parse().expect("an address");
+    let first = support::http::send(at, "GET /login HTTP/1.1", "text/plain", "").body;
+    assert!(first.contains("One-time password") && password.len() >= 10, "{password}: {first}");
     support::terminate(child.id());
     assert!(child.wait().expect("it ends").success(), "{shown:#?}");
     assert!(support::files(&scratch.path(".")).is_empty(), "its queue is gone");
