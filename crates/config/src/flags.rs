@@ -20,9 +20,10 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// What holds with no file where flags and store say nothing: listeners on loopback.
+    /// What holds with no file where flags and store say nothing: listeners on loopback, and whatever would bounce is held,
+    /// for who begins has not seen yet that all works.
     pub fn base_toml() -> String {
-        let mut out = String::new();
+        let mut out = "[queue]\nsoft_bounce = true\n".to_owned();
         let listeners = [
             ("mx", "mx", "127.0.0.1:2525", "starttls"),
             ("submission", "submission", "127.0.0.1:2587", "starttls"),

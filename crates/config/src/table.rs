@@ -621,7 +621,7 @@ pub const TABLE: &[Row] = &[
         Flag,
         Value("false"),
         Live,
-        "Hold what would bounce, while you are trying things out.",
+        "Hold what would bounce, while you are trying things out. Without a settings file it is on until the page or `vouchsafe settings set` says otherwise.",
     ),
     row(
         "authentication.verify",

@@ -197,6 +197,9 @@ fn flags_alone_give_loopback_listeners() {
 #[test]
 fn no_flag_at_all_still_starts() {
     let (s, notices) = Settings::default_with(&Flags::default(), &World).unwrap();
+    assert!(s.queue.soft_bounce, "the first messages of a beginner do not bounce");
+    let stored = Flags::default().read("[queue]\nsoft_bounce = false\n", &World).unwrap();
+    assert!(!stored.settings.queue.soft_bounce, "what the page has set counts");
     assert_eq!(s.listeners.len(), 3);
     let words = notices.iter().map(|n| format!("{n}\n")).collect::<String>();
     assert!(words.contains("no accepted domain"), "{words}");
