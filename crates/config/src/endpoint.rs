@@ -27,7 +27,7 @@ pub(crate) struct Role {
     pub port: u16,
     /// A delegate's auth endpoint: clients' passwords go there.
     pub auth: bool,
-    /// A delegate: TLS is verified unless something else is said; no login of our own.
+    /// A delegate: TLS is verified unless something else is said; a login of our own for recipients only.
     pub delegate: bool,
     /// TLS given once for the whole delegate.
     pub tls: Option<TlsMode>,
@@ -126,13 +126,13 @@ fn from_table(
         login: section.value("login", |n| login(n, lookup)),
         tell: tell_client(&section, role),
     };
-    if terms.login.is_some() && role.delegate {
+    if terms.login.is_some() && role.auth {
         let at = At { value: String::new(), ..findings.at(&format!("{path}.login"), "") };
-        findings.fault(
-            &at,
-            "is not available in this version",
-            "a delegate is asked without a login of ours",
-        );
+        let advice = "remove it; recipients may have one, for a server that talks of them only after a login";
+        findings.fault(&at, "is of no use where clients' own credentials are asked about", advice);
+    } else if terms.login.is_some() && role.delegate {
+        let what = "Exchange lets whoever has logged in pass its recipient filter: every address looks valid then. Give a login only to a server that answers nobody else, and see with `vouchsafe delegate test recipient` that it refuses a made-up address";
+        findings.notice(&findings.at(&format!("{path}.login"), ""), what);
     }
     section.finish();
     build(findings, path, node, &found, &terms, role)

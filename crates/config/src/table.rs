@@ -1011,7 +1011,13 @@ pub const TABLE: &[Row] = &[
         Live,
         "verify: TLS, chain and name checked; pin: TLS with this public key (SHA-256); opportunistic: TLS when offered, whatever the certificate; off: never. Port 465 has TLS from the first octet.",
     ),
-    row("endpoint.login", Login, Unset("none"), Live, "Our own login at a next hop."),
+    row(
+        "endpoint.login",
+        Login,
+        Unset("none"),
+        Live,
+        "Our own login: at a next hop, or where a delegate is asked about recipients and answers only after one. A refused one is tried again there after 35 minutes, so that it locks no account.",
+    ),
     row("endpoint.auth_in_clear", Flag, Value("false"), Live, "The login may be sent without verified TLS."),
     row(
         "endpoint.xclient",

@@ -139,3 +139,31 @@ next_hop = "a.example"
     ];
     assert_eq!(said, expected, "{said:#?}");
 }
+
+#[test]
+fn a_login_of_ours_where_recipients_are_asked_about_is_warned_of() {
+    let text = r#"
+hostname = "gw.example.com"
+[[listener]]
+name = "mx"
+kind = "mx"
+address = "0.0.0.0:25"
+[delegate.office]
+recipients = { host = "mail.example.com", login = { user = "gateway", password = { env = "PASSWORD" } } }
+[[domain]]
+name = "example.com"
+next_hop = "a.example"
+[relay]
+next_hop = "a.example"
+"#;
+    let (settings, notices) = parse(text, &World).map_err(|f| format!("{f:#?}")).unwrap();
+    let said: Vec<String> = notices.iter().map(|n| n.to_string()).collect();
+    let expected = "line 8: delegate.office.recipients.login: Exchange lets whoever has logged in pass its recipient filter: \
+                    every address looks valid then. Give a login only to a server that answers nobody else, and see with \
+                    `vouchsafe delegate test recipient` that it refuses a made-up address";
+    assert_eq!(said, [expected]);
+    let office = &settings.delegates["office"];
+    assert_eq!(office.recipients[0].login.as_ref().map(|(user, _)| user.as_str()), Some("gateway"));
+    // Clients' credentials are asked about, ours are not.
+    assert_eq!(office.auth[0].login, None);
+}

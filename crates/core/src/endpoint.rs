@@ -53,7 +53,7 @@ pub struct Endpoint {
     pub tls: TlsMode,
     /// TLS from the first octet (port 465) instead of STARTTLS.
     pub implicit_tls: bool,
-    /// Our own user name and password at a next hop.
+    /// Our own user name and password, at a next hop or where we ask about recipients.
     pub login: Option<(String, Secret)>,
     /// Whether it is told of the client.
     pub tell: Tell,

@@ -278,8 +278,20 @@ fn unchecked(examined: &Examined, seen: &Seen, product: Product) -> Option<Findi
         }
         Checking::WantsLogin(said) => {
             let client = if product == Product::Exchange { ", as the client front end does" } else { "" };
-            let what =
-                format!("Port {port} talks of recipients only after a login{client}: {}.", quoted(&said));
+            let advice = match product {
+                Product::Exchange | Product::ExchangeEdge | Product::Microsoft365 => {
+                    "Do not give recipients a login here: whoever has logged in passes Exchange's recipient filter, \
+                     and every address looks valid."
+                }
+                _ => {
+                    "If no other port answers, recipients = { host, login } asks it with a login of ours; see then \
+                     that it refuses a made-up address."
+                }
+            };
+            let what = format!(
+                "Port {port} talks of recipients only after a login{client}: {}. {advice}",
+                quoted(&said)
+            );
             (Grade::Note, what)
         }
         Checking::KnownRefused(said) => {

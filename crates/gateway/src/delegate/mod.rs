@@ -5,6 +5,7 @@
 
 mod logins;
 pub mod offers;
+mod own_login;
 mod pace;
 mod recipients;
 pub mod refusals;

@@ -27,6 +27,7 @@ use vouchsafe_core::verdict::{ProbeTo, Rules, Verdict, classify_fault, classify_
 use vouchsafe_net::client::{Connection, Fault, Timeouts};
 use vouchsafe_smtp::{Mailbox, Reply, Tick};
 
+use super::own_login::OwnLogin;
 use super::pace::Pace;
 use super::relay_gate::{RelayGate, Shown};
 use super::tally::Tally;
@@ -55,6 +56,7 @@ struct Shared {
     state: Mutex<State>,
     relay_gate: Option<RelayGate>,
     tally: Arc<Tally>,
+    own_login: OwnLogin,
 }
 
 struct State {
@@ -146,7 +148,8 @@ impl Recipients {
             held: HashMap::new(),
         };
         let (state, relay_gate) = (Mutex::new(state), RelayGate::of(&settings));
-        let shared = Shared { settings, means, pace, times, state, relay_gate, tally };
+        let shared =
+            Shared { settings, means, pace, times, state, relay_gate, tally, own_login: OwnLogin::default() };
         Recipients { shared: Arc::new(shared) }
     }
 
@@ -641,7 +644,8 @@ impl Shared {
         for endpoint in &self.settings.recipients {
             self.pace.session().await;
             let sink = means.trace.sink(session, &endpoint.to_string(), 'D');
-            match Connection::open(&means.connector, endpoint, &means.hello, &timeouts, sink).await {
+            let opening = Connection::open(&means.connector, endpoint, &means.hello, &timeouts, sink);
+            match self.own_login.open(endpoint, &*means.clock, opening).await {
                 Ok(connection) => {
                     let since = means.clock.tick();
                     return Ok(Kept {

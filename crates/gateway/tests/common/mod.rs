@@ -1,4 +1,4 @@
-//! Settings for the tests: text alone, no files and no environment behind it.
+//! Settings for the tests: text alone, no files and two passwords behind it.
 
 use std::path::Path;
 
@@ -7,8 +7,12 @@ use vouchsafe_config::{Lookup, Settings};
 struct NoLookup;
 
 impl Lookup for NoLookup {
-    fn env(&self, _: &str) -> Option<String> {
-        None
+    fn env(&self, name: &str) -> Option<String> {
+        match name {
+            "RIGHT_PASSWORD" => Some("secret".to_owned()),
+            "WRONG_PASSWORD" => Some("was-right-once".to_owned()),
+            _ => None,
+        }
     }
     fn file(&self, path: &Path) -> Result<String, String> {
         Err(format!("{}: no files here", path.display()))

@@ -5,7 +5,7 @@
 //! `!: delegate accepts all|tells apart|tells apart at data`, `!: delegate offers MECHANISM ...`,
 //! `!: delegate password NAME PASSWORD`, `!: delegate relays|refuses to relay`, `!: delegate|front_end like PRODUCT` (a
 //! name of `fakes::delegate::PRODUCTS`; whom it knows stays), `!: delegate under_stress|in_maintenance`,
-//! `!: delegate takes no passwords`, `!: delegate lists us`.
+//! `!: delegate takes no passwords`, `!: delegate answers only logins` (about recipients), `!: delegate lists us`.
 //!
 //! The front end is a second server of the delegate at `frontend.example:587`, for products that answer logins elsewhere:
 //! `set: delegate.auth = { host = "frontend.example:587", tls = "off" }`.
@@ -71,6 +71,9 @@ impl Stands {
             ["delegate", "takes", "no", "passwords"] => delegate.change(|behaviour| {
                 *behaviour = behaviour.clone().passwords_switched_off(SwitchedOff::Tenant);
             }),
+            ["delegate", "answers", "only", "logins"] => {
+                delegate.change(|behaviour| behaviour.login_required = true);
+            }
             ["delegate", "accepts", "all"] => {
                 delegate.change(|behaviour| behaviour.refuse_at = RefuseAt::Never);
             }
