@@ -106,6 +106,45 @@ for (const [title, path] of links) {
   await picture(title.toLowerCase().replaceAll(" ", "-"));
 }
 
+// What has no place of its own in the navigation.
+const inner = { destinations: "/queue/destinations", trial: "/trial", audit: "/audit", versions: "/settings/history", "setup-server": "/setup", "setup-mail": "/setup/mail", "setup-clients": "/setup/clients", "setup-test": "/setup/test", month: "/?span=month", verdicts: "/delegates?text=" };
+for (const [name, path] of Object.entries(inner)) {
+  const answer = await page.goto(path);
+  check(answer.status() === 200, `${name}: ${answer.status()}`);
+  await picture(name);
+}
+
+// The delegate is asked, and what was said stands there.
+await page.goto("/delegates");
+await page.getByLabel("Address", { exact: true }).fill("nobody@example.com");
+await page.getByRole("button", { name: "Ask the delegate" }).click();
+await holds("a test", "Tested at", "550 5.1.1", "RCPT TO:<nobody@example.com>");
+await picture("tested");
+
+// Another administrator: made, given another role, removed.
+await page.goto("/admins");
+await page.getByLabel("Name", { exact: true }).fill("carol");
+await page.getByLabel("Password; empty").fill(PASSWORD);
+await page.getByRole("button", { name: "Add", exact: true }).click();
+const carol = page.getByRole("row", { name: /^carol/ });
+await carol.getByText("Change").click();
+await carol.getByLabel("Role").selectOption("operator");
+await picture("admin-changed");
+await carol.getByRole("button", { name: "Set the role" }).click();
+check((await carol.innerText()).includes("operator"), "administrators: the role did not change");
+await carol.getByText("Change").click();
+await carol.getByRole("button", { name: "Remove carol" }).click();
+check(await carol.count() === 0, "administrators: carol is still there");
+
+// A message that waits is given up, and its sender, a stranger, is told nothing.
+await page.goto("/queue");
+await page.getByRole("link", { name: /^[0-9a-f-]{32,36}$/ }).first().click();
+await page.waitForURL(/messages/);
+await page.getByText("Bounce", { exact: true }).click();
+await picture("waiting");
+await page.getByRole("button", { name: "Bounce this message" }).click();
+await holds("a bounce", "It has left the queue", "given up by the administrator");
+
 // Keyboard: the first Tab offers the way past the navigation, and it leads there.
 await page.goto("/");
 await page.keyboard.press("Tab");

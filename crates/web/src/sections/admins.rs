@@ -21,11 +21,14 @@ use crate::session::Viewer;
 /// Entries of the audit log shown.
 const LAST: usize = 50;
 
+/// To choose from, the least first.
+pub(crate) const ROLES: &[Role] = &[Role::ReadOnly, Role::Operator, Role::Admin];
+
 pub(crate) fn routes() -> Router<Web> {
     Router::new()
         .route("/admins", get(list))
         .route("/admins/add", post(add))
-        .route("/admins/remove", post(remove))
+        .route("/admins/change", post(change))
         .route("/admins/end", post(end))
         .route("/admins/password", post(password))
         .route("/admins/codes", post(codes))
@@ -38,6 +41,8 @@ pub(crate) fn routes() -> Router<Web> {
 struct Admins {
     page: Page,
     secret: String,
+    /// The viewer's one-time codes are on.
+    codes: bool,
     admins: Vec<AdminRow>,
     tokens: Vec<TokenRow>,
     sessions: Vec<Session>,
@@ -72,7 +77,9 @@ async fn shown(web: &Web, page: Page) -> Response {
             entries = all;
         }
     }
-    show(&Admins { page, secret: totp::base32(&totp::secret()), admins, tokens, sessions, entries })
+    let own = web.control.gateway().admins.account(&viewer.name).await;
+    let codes = own.ok().flatten().is_some_and(|account| account.totp);
+    show(&Admins { page, secret: totp::base32(&totp::secret()), codes, admins, tokens, sessions, entries })
 }
 
 async fn add(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
@@ -82,9 +89,17 @@ async fn add(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
     done(&web, viewer, &form, Request::AdminAdd { name, password, role }).await
 }
 
-async fn remove(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
-    let name = field(&form, "name").to_owned();
-    done(&web, viewer, &form, Request::AdminRemove { name }).await
+/// What one administrator does to another's account.
+async fn change(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
+    let (name, password) = (field(&form, "name").to_owned(), field(&form, "password").to_owned());
+    let request = match (field(&form, "what"), Role::of_word(field(&form, "role"))) {
+        ("role", Some(role)) => Request::AdminRole { name, role },
+        ("password", _) => Request::AdminPassword { name, password },
+        ("codes_off", _) => Request::AdminCodesOff { name },
+        ("remove", _) => Request::AdminRemove { name },
+        _ => return outcome(&web, viewer, Err("there is nothing of that name to do".to_owned())).await,
+    };
+    done(&web, viewer, &form, request).await
 }
 
 /// The only page that shows a token: once, in the answer to the form.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use askama::Template;
 use axum::Router;
 use axum::extract::{Query, State};
+use axum::http::header;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use vouchsafe_core::guard::Kind;
@@ -24,6 +25,7 @@ pub(crate) fn routes() -> Router<Web> {
     Router::new()
         .route("/delegates", get(list))
         .route("/delegates/test", post(test))
+        .route("/delegates/addresses", get(addresses))
         .route("/delegates/flush", post(flush))
         .route("/delegates/lift", post(lift))
 }
@@ -34,9 +36,13 @@ struct Delegates {
     page: Page,
     status: Status,
     text: String,
+    /// Verdicts were asked for.
+    looked: bool,
     verdicts: Vec<(String, String, String)>,
     /// A recipient to be tested.
     address: String,
+    /// Whom the guard's counters are looked for.
+    whom: String,
     guard: Vec<Held>,
     tested: Option<Tested>,
     examined: Option<Examined>,
@@ -49,20 +55,32 @@ async fn list(
     Query(query): Query<BTreeMap<String, String>>,
 ) -> Response {
     let given = |name: &str| query.get(name).map_or("", |text| text.trim()).to_owned();
-    page(&web, viewer, given("text"), given("address"), None).await
+    let looked = query.contains_key("text");
+    let wanted = Wanted { text: given("text"), looked, address: given("address"), whom: given("whom") };
+    page(&web, viewer, wanted, None).await
+}
+
+/// What the page's forms look for.
+#[derive(Default)]
+struct Wanted {
+    text: String,
+    looked: bool,
+    address: String,
+    whom: String,
 }
 
 /// The page, with the outcome of a test if there is one.
-async fn page(web: &Web, viewer: Viewer, text: String, address: String, outcome: Option<Answer>) -> Response {
+async fn page(web: &Web, viewer: Viewer, wanted: Wanted, outcome: Option<Answer>) -> Response {
+    let Wanted { text, looked, address, whom } = wanted;
     let caller = viewer.caller();
     let mut page = Page::of("delegates", "Delegates", viewer);
     let status = match web.control.run_as(&caller, Request::Status).await {
         Answer::Status(status) => status,
         other => return refused(page, other),
     };
-    let verdicts = match text.is_empty() {
-        true => Vec::new(),
-        false => match web.control.run_as(&caller, Request::VerdictsList { text: text.clone() }).await {
+    let verdicts = match looked {
+        false => Vec::new(),
+        true => match web.control.run_as(&caller, Request::VerdictsList { text: text.clone() }).await {
             Answer::Verdicts { mut rows } => {
                 rows.truncate(ROWS);
                 rows
@@ -71,7 +89,10 @@ async fn page(web: &Web, viewer: Viewer, text: String, address: String, outcome:
         },
     };
     let guard = match web.control.run_as(&caller, Request::GuardList).await {
-        Answer::Guard { rows } => rows.into_iter().take(ROWS).map(held).collect(),
+        Answer::Guard { rows } => {
+            let found = rows.into_iter().filter(|row| row.whom.to_lowercase().contains(&whom.to_lowercase()));
+            found.take(ROWS).map(held).collect()
+        }
         other => return refused(page, other),
     };
     let (mut tested, mut examined, mut sent) = (None, None, None);
@@ -82,7 +103,7 @@ async fn page(web: &Web, viewer: Viewer, text: String, address: String, outcome:
         Some(Answer::Refused { why }) => page.fault = why,
         _ => {}
     }
-    show(&Delegates { page, status, text, address, verdicts, guard, tested, examined, sent })
+    show(&Delegates { page, status, text, looked, address, whom, verdicts, guard, tested, examined, sent })
 }
 
 /// What the guard holds against somebody.
@@ -121,13 +142,38 @@ async fn test(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
             server: given("server"),
             next_hop: form.contains_key("next_hop"),
             name: given("name"),
-            known: Some(given("known")),
-            login: None,
-            password: None,
+            known: some(given("known")),
+            login: some(given("login")),
+            password: some(given("password")),
         },
     };
     let outcome = web.control.run_as(&viewer.caller(), request).await;
-    page(&web, viewer, String::new(), given("address"), Some(outcome)).await
+    let wanted = Wanted { address: given("address"), ..Wanted::default() };
+    page(&web, viewer, wanted, Some(outcome)).await
+}
+
+fn some(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// Addresses that the delegates said exist, one a line: for a recipient list.
+async fn addresses(
+    viewer: Viewer,
+    State(web): State<Web>,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> Response {
+    let text = query.get("text").cloned().unwrap_or_default();
+    match web.control.run_as(&viewer.caller(), Request::VerdictsExport { text }).await {
+        Answer::Addresses { addresses } => {
+            let head = [
+                (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+                (header::CONTENT_DISPOSITION, "attachment; filename=\"recipients.txt\""),
+            ];
+            let lines: String = addresses.into_iter().map(|address| address + "\n").collect();
+            (head, lines).into_response()
+        }
+        other => refused(Page::of("delegates", "Delegates", viewer), other),
+    }
 }
 
 async fn flush(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {

@@ -1,7 +1,7 @@
 //! One file a section of the navigation.
 
-mod admins;
-mod attachments;
+pub(crate) mod admins;
+pub(crate) mod attachments;
 mod delegates;
 pub(crate) mod live;
 mod messages;

@@ -66,6 +66,42 @@ async fn users_are_added_changed_and_removed_and_the_audit_log_knows() {
 }
 
 #[tokio::test]
+async fn administrators_are_given_roles_and_passwords_and_removed() {
+    let mut world = World::new(LISTENERS, PipeDialer::new()).await;
+    let carol = [("name", "carol"), ("password", "correct horse"), ("role", "read_only")];
+    assert_eq!(world.post("/admins/add", &carol).await.status, StatusCode::SEE_OTHER);
+    for (what, name, value) in
+        [("role", "role", "operator"), ("password", "password", "another horse"), ("codes_off", "role", "")]
+    {
+        let form = [("name", "carol"), ("what", what), (name, value)];
+        assert_eq!(world.post("/admins/change", &form).await.status, StatusCode::SEE_OTHER, "{what}");
+    }
+    let row = world.get("/admins").await;
+    let row = row.split("<td data-name=\"Name\">carol").nth(1).expect("a row");
+    assert!(row.starts_with("</td><td data-name=\"Role\">operator"), "{row}");
+    let last =
+        world.post("/admins/change", &[("name", "admin"), ("what", "role"), ("role", "operator")]).await;
+    assert!(last.body.contains("role=\"alert\""), "the last admin stays one: {}", last.body);
+    let form = [("name", "carol"), ("what", "remove")];
+    assert_eq!(world.post("/admins/change", &form).await.status, StatusCode::SEE_OTHER);
+    assert!(!world.get("/admins").await.contains("<td data-name=\"Name\">carol"));
+    let audit = world.get("/audit?text=carol").await;
+    assert!(
+        audit.contains("made administrator carol operator") && !audit.contains("another horse"),
+        "{audit}"
+    );
+}
+
+#[tokio::test]
+async fn verdicts_and_what_is_held_are_looked_for() {
+    let mut world = World::new(LISTENERS, PipeDialer::new()).await;
+    assert!(world.get("/delegates?text=").await.contains("Nothing is remembered yet"));
+    assert!(world.get("/delegates?text=bob").await.contains("No verdict about that is remembered."));
+    assert!(world.get("/delegates?whom=192.0.2.1").await.contains("Nothing is held against that."));
+    assert_eq!(world.get("/delegates/addresses?text=bob").await, "");
+}
+
+#[tokio::test]
 async fn every_section_is_there_when_nothing_is() {
     let mut world = World::new(LISTENERS, PipeDialer::new()).await;
     for path in [
