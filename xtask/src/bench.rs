@@ -5,12 +5,14 @@ use crate::run::{cargo, output, root, shown};
 use std::path::PathBuf;
 use std::process::Command;
 
-/// `cargo xtask bench [search | pages] [--against postfix] [...]`: what follows goes to `vouchsafe-bench`, to `compare` unless it
-/// names another of its measurements.
+/// Servers and programs to compare with, and so to have in place.
+const PEERS: [&str; 3] = ["postfix", "nginx", "ripmime"];
+
+/// `cargo xtask bench [search | pages] [--against postfix,nginx,ripmime] [...]`: what follows goes to `vouchsafe-bench`, to
+/// `compare` unless it names another of its measurements.
 pub fn run(rest: &[&str]) -> Result<(), String> {
-    if rest.contains(&"postfix") {
-        install::programs(&["postfix"])?;
-    }
+    let named: Vec<&str> = rest.iter().flat_map(|word| word.split([',', '='])).collect();
+    install::programs(&PEERS.into_iter().filter(|peer| named.contains(peer)).collect::<Vec<_>>())?;
     cargo(&["build", "--release", "--package", "vouchsafe", "--package", "vouchsafe-bench"], &[])?;
     let release = target()?.join("release");
     let mut bench = Command::new(release.join("vouchsafe-bench"));

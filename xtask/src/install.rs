@@ -26,6 +26,12 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("npm", "npm"),
 ];
 
+/// The same, to be compared with: no test needs them.
+const COMPARED: &[(&str, &str)] = &[
+    ("nginx", "nginx-light"), // serves the file that our download pages serve
+    ("ripmime", "ripmime"),   // takes the files out of the message that we take apart
+];
+
 /// What npm is told to install, beside the walk that uses it.
 const NPM: &str = "crates/vouchsafe/tests/browser";
 
@@ -60,8 +66,8 @@ fn modules() -> Result<(), String> {
 
 /// Installs what is missing of `wanted`; fails in words where that is not possible.
 pub fn programs(wanted: &[&str]) -> Result<(), String> {
-    let packages: Vec<&str> = PROGRAMS
-        .iter()
+    let known = || PROGRAMS.iter().chain(COMPARED);
+    let packages: Vec<&str> = known()
         .filter(|(program, _)| wanted.contains(program) && !present(program))
         .map(|(_, package)| *package)
         .collect();
@@ -69,7 +75,7 @@ pub fn programs(wanted: &[&str]) -> Result<(), String> {
         return Ok(());
     }
     let list = packages.join(" ");
-    let advice = format!("the tests need {list}: run `apt-get install {list}` as root, then this again");
+    let advice = format!("{list} is needed: run `apt-get install {list}` as root, then this again");
     if !present("apt-get") {
         return Err(format!("{advice} (no apt-get here: install them your system's way)"));
     }
@@ -82,7 +88,7 @@ pub fn programs(wanted: &[&str]) -> Result<(), String> {
     shown(apt(sudo).arg("update").arg("-q"))?;
     shown(apt(sudo).args(["install", "-q", "-y", "--no-install-recommends"]).args(&packages))
         .map_err(|fault| format!("{fault}; {advice}"))?;
-    match PROGRAMS.iter().find(|(program, package)| packages.contains(package) && !present(program)) {
+    match known().find(|(program, package)| packages.contains(package) && !present(program)) {
         Some((program, package)) => Err(format!("{package} is installed, but {program} is not to be found")),
         None => Ok(()),
     }

@@ -27,6 +27,8 @@ pub enum Command {
     Idle(Idle),
     /// Sends one large message: seconds.
     Large(Large),
+    /// Takes the attachments out of a message in a file, as the gateway does while it receives: seconds.
+    Detach(Detach),
     /// Fetches a file by HTTP/1.1 from any server: octets a second.
     Download(Download),
     /// Takes messages and throws them away; prints its counters at the end (SIGINT).
@@ -155,9 +157,29 @@ pub struct Large {
     /// Octets of the message; k, m, g for powers of 1024.
     #[arg(long, default_value = "2g", value_parser = octets)]
     pub size: u64,
+    /// In so many attachments; 0: plain text.
+    #[arg(long, default_value_t = 0)]
+    pub parts: u64,
     /// Recipient.
     #[arg(long, default_value = "user1@bench.example")]
     pub to: String,
+}
+
+/// `detach`.
+#[derive(Args, Clone)]
+pub struct Detach {
+    /// Octets of the message; k, m, g for powers of 1024.
+    #[arg(long, default_value = "2g", value_parser = octets)]
+    pub size: u64,
+    /// In so many attachments.
+    #[arg(long, default_value_t = 3)]
+    pub parts: u64,
+    /// Take this message, not one that is made.
+    #[arg(long)]
+    pub message: Option<PathBuf>,
+    /// Where message and files are: the disk that is measured.
+    #[arg(long)]
+    pub folder: Option<PathBuf>,
 }
 
 /// `download`.
@@ -197,8 +219,12 @@ pub struct Play {
 /// A server to compare with.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Peer {
-    /// The real one, with settings and queue in a folder of the run. Needs root.
+    /// For messages: the real one, with settings and queue in a folder of the run. Needs root.
     Postfix,
+    /// For downloads, of the same file, without `sendfile`.
+    Nginx,
+    /// For attachments taken out of a file.
+    Ripmime,
 }
 
 /// `compare`.
@@ -207,9 +233,9 @@ pub struct Compare {
     /// The gateway's binary, built with --release.
     #[arg(long)]
     pub gateway: PathBuf,
-    /// Compare with it, in turns.
-    #[arg(long)]
-    pub against: Option<Peer>,
+    /// Compare with them, in turns.
+    #[arg(long, value_delimiter = ',')]
+    pub against: Vec<Peer>,
     /// Rounds; the median is shown.
     #[arg(long, default_value_t = 3)]
     pub rounds: u64,
@@ -229,6 +255,9 @@ pub struct Compare {
     /// Octets of the large message; 0: leave it out.
     #[arg(long, default_value = "2g", value_parser = octets)]
     pub large: u64,
+    /// Octets of the message of attachments, which become links and are fetched; 0: leave it out.
+    #[arg(long, default_value = "1g", value_parser = octets)]
+    pub files: u64,
     /// Idle sessions; 0: leave them out.
     #[arg(long, default_value_t = 2000)]
     pub idle: u64,

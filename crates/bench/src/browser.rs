@@ -42,7 +42,8 @@ pub async fn get(page: SocketAddr, cookie: &str, path: &str) -> Outcome<Answer> 
     }
 }
 
-async fn ask(page: SocketAddr, head: &str, form: &str) -> Outcome<Answer> {
+/// Any request: its line and headers but Host, and its body.
+pub async fn ask(page: SocketAddr, head: &str, form: &str) -> Outcome<Answer> {
     let whole = async {
         let mut stream = TcpStream::connect(page).await?;
         let request = format!("{head}Host: {page}\r\nConnection: close\r\n\r\n{form}");

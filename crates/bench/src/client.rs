@@ -5,11 +5,25 @@ use crate::tls;
 use std::io;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use vouchsafe_net::stream::BoxStream;
 
 /// Octets of replies read at once.
 const READ: usize = 4096;
+
+/// A connection, from where the target says.
+pub async fn connect(target: &Target) -> io::Result<TcpStream> {
+    let socket = match target.address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if let Some(from) = target.from {
+        socket.bind(SocketAddr::new(from, 0))?;
+    }
+    let stream = socket.connect(target.address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
 
 /// One session.
 pub struct Client {
@@ -21,7 +35,8 @@ pub struct Client {
 impl Client {
     /// Connects and greets; with `--tls`, does so again under TLS.
     pub async fn open(target: &Target) -> io::Result<Client> {
-        let mut client = Client::connect(target).await?;
+        let stream = Box::new(connect(target).await?);
+        let mut client = Client { stream, input: Vec::new(), used: 0 };
         client.expect(220).await?;
         client.ehlo().await?;
         if target.tls {
@@ -32,18 +47,6 @@ impl Client {
             client.ehlo().await?;
         }
         Ok(client)
-    }
-    async fn connect(target: &Target) -> io::Result<Client> {
-        let socket = match target.address {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        };
-        if let Some(from) = target.from {
-            socket.bind(SocketAddr::new(from, 0))?;
-        }
-        let stream = socket.connect(target.address).await?;
-        stream.set_nodelay(true)?;
-        Ok(Client { stream: Box::new(stream), input: Vec::new(), used: 0 })
     }
     async fn ehlo(&mut self) -> io::Result<()> {
         self.command("EHLO load.bench.example\r\n", 250).await

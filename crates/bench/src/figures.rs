@@ -37,6 +37,8 @@ pub struct Figures {
     pub times: Times,
     /// Other endings and how often; a reply's code or a fault.
     pub odd: BTreeMap<String, u64>,
+    /// Octets of all of them, where they are counted.
+    pub octets: u64,
     /// Further lines.
     pub notes: Vec<String>,
 }

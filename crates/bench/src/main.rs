@@ -7,9 +7,11 @@ mod args;
 mod browser;
 mod client;
 mod compare;
+mod detach;
 mod figures;
 mod fill;
 mod load;
+mod made;
 mod pages;
 mod play;
 mod proc;
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
             Command::Auth(load) => load::logins::run(&load).await.map(|figures| figures.print()),
             Command::Idle(load) => load::idle::run(&load).await.map(|figures| figures.print()),
             Command::Large(load) => load::large::run(&load).await.map(|figures| figures.print()),
+            Command::Detach(detach) => detach::run(&detach).await.map(|figures| figures.print()),
             Command::Download(load) => load::download::run(&load).await.map(|figures| figures.print()),
             Command::Sink(play) => play::sink(&play).await,
             Command::Delegate(play) => play::delegate(&play).await,

@@ -67,6 +67,16 @@ pub fn resident(pid: u32) -> u64 {
     field(pid, "status", "VmRSS:").unwrap_or(0) * 1024
 }
 
+/// The most octets that the process itself has held, or has since [`forget_most`].
+pub fn most_resident(pid: u32) -> u64 {
+    field(pid, "status", "VmHWM:").unwrap_or(0) * 1024
+}
+
+/// What the process holds now is its most from here on.
+pub fn forget_most(pid: u32) -> std::io::Result<()> {
+    std::fs::write(format!("/proc/{pid}/clear_refs"), "5")
+}
+
 /// Octets of the tree, shared pages counted once.
 fn proportional(root: u32) -> u64 {
     tree(root).into_iter().filter_map(|pid| field(pid, "smaps_rollup", "Pss:")).sum::<u64>() * 1024
@@ -114,6 +124,8 @@ mod tests {
         assert!(tree(own).contains(&own));
         assert!(resident(own) > 100_000, "{}", resident(own));
         assert!(proportional(own) > 100_000);
+        let most = most_resident(own);
+        assert!(most >= resident(own), "{most}");
         assert_eq!(resident(u32::MAX), 0);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use vouchsafe_core::attachments::BlobStore;
+use vouchsafe_core::attachments::{BlobStore, SealedBlob};
 use vouchsafe_core::detach::Rules;
 use vouchsafe_core::headers::{Fix, HeaderFacts, HeaderScanner};
 use vouchsafe_core::ports::{Body, MailStore, Reservation, SMALL_BODY, StoreFault};
@@ -247,6 +247,19 @@ pub struct Finished {
     pub(crate) content: Content,
     /// Keeps reservation and budget until the message is durable.
     pub keep: Intake,
+}
+
+impl Finished {
+    /// Without an envelope, for who measures: makes the content durable, and gives the files that were taken out of it.
+    pub async fn at_rest(self) -> Result<Vec<SealedBlob>, StoreFault> {
+        match self.content {
+            Content::Body(_) => Ok(Vec::new()),
+            Content::Detached(outcome) => {
+                outcome.spool.finish(true).await?;
+                Ok(outcome.moved.into_iter().map(|moved| moved.blob).collect())
+            }
+        }
+    }
 }
 
 /// What the client is told of a store's fault: bland words, the log has the cause.

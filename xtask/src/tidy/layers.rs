@@ -14,7 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("web", &["gateway", "config", "core", "mime"]),
     ("fakes", &["net", "core", "smtp"]),
     ("testkit", &["fakes", "gateway", "store", "net", "config", "core", "smtp", "mime"]),
-    ("bench", &["fakes", "store", "net", "core", "smtp"]),
+    ("bench", &["fakes", "gateway", "store", "net", "core", "smtp"]),
     ("vouchsafe", &["web", "fakes", "gateway", "store", "net", "config", "core", "smtp", "mime"]),
 ];
 

@@ -36,9 +36,14 @@ trusted_networks = ["127.0.0.1"]
 
 /// Starts it with these settings and waits until it is ready.
 pub async fn start(binary: &Path, folder: &Path, settings: &str) -> Outcome<Running> {
+    start_serving(binary, folder, settings, "").await
+}
+
+/// The same, with further lines of `[web]`.
+pub async fn start_serving(binary: &Path, folder: &Path, settings: &str, web: &str) -> Outcome<Running> {
     let text = format!(
         "hostname = \"gate.bench.example\"\ndata_dir = \"{}\"\n\n{settings}\n[limits]\nsessions_per_address = 10000\n\n\
-         [web]\naddress = \"127.0.0.1:0\"\n",
+         [web]\naddress = \"127.0.0.1:0\"\n{web}",
         folder.join("vouchsafe").display()
     );
     let settings = folder.join("vouchsafe.toml");

@@ -2,8 +2,10 @@
 //!
 //! The same load, the same sink, queues on the same disk. What counts is the ratio within this run.
 
+mod files;
 pub mod gateway;
 mod memory;
+mod nginx;
 mod pages;
 mod postfix;
 mod questions;
@@ -51,14 +53,18 @@ struct Round {
 
 /// Runs the comparison and prints the table.
 pub async fn run(compare: &Compare) -> Outcome {
-    let folder = match &compare.folder {
-        Some(folder) => tempfile::Builder::new().prefix("vouchsafe-bench-").tempdir_in(folder),
-        None => tempfile::Builder::new().prefix("vouchsafe-bench-").tempdir(),
-    };
-    let folder = folder.map_err(|error| format!("a folder for the queues: {error}"))?;
+    let folder = folder(compare.folder.as_deref())?;
     let outcome = within(compare, folder.path()).await;
     folder.close().map_err(|error| format!("the folder of the queues: {error}"))?;
     outcome
+}
+
+/// A folder of the run's own, below `within` or where temporary files are; gone when dropped.
+pub fn folder(within: Option<&Path>) -> Outcome<tempfile::TempDir> {
+    let mut named = tempfile::Builder::new();
+    named.prefix("vouchsafe-bench-");
+    let made = within.map_or_else(|| named.tempdir(), |within| named.tempdir_in(within));
+    made.map_err(|error| format!("a folder for the run: {error}"))
 }
 
 async fn within(compare: &Compare, folder: &Path) -> Outcome {
@@ -68,6 +74,9 @@ async fn within(compare: &Compare, folder: &Path) -> Outcome {
     if compare.questions > 0 {
         questions::run(compare, folder).await?;
         memory::run()?;
+    }
+    if compare.files > 0 {
+        files::run(compare, folder).await?;
     }
     Ok(())
 }
@@ -84,8 +93,8 @@ async fn messages(compare: &Compare, folder: &Path) -> Outcome {
         first: 0,
         rounds: Vec::new(),
     }];
-    let postfix = match compare.against {
-        Some(Peer::Postfix) => {
+    let postfix = match compare.against.contains(&Peer::Postfix) {
+        true => {
             let (sink, address) = self::sink().await?;
             let postfix = postfix::start(folder, address).await?;
             contenders.push(Contender {
@@ -99,7 +108,7 @@ async fn messages(compare: &Compare, folder: &Path) -> Outcome {
             });
             Some(postfix)
         }
-        None => None,
+        false => None,
     };
     for round in 1..=compare.rounds {
         for contender in &mut contenders {
@@ -146,6 +155,11 @@ async fn sink() -> Outcome<(NextHop, SocketAddr)> {
     let address = listener.local_addr().map_err(fault)?;
     tokio::spawn(serve_tcp(listener, sink.clone()));
     Ok((sink, address))
+}
+
+/// An address on loopback where nobody listens.
+async fn free_address() -> std::io::Result<SocketAddr> {
+    TcpListener::bind("127.0.0.1:0").await?.local_addr()
 }
 
 impl Contender {
@@ -217,6 +231,7 @@ async fn large(
     let load = |address| Large {
         target: Target { address, tls: false, from: None, seconds: ROUND },
         size: compare.large,
+        parts: 0,
         to: "user1@bench.example".to_owned(),
     };
     println!("large message to the sink itself");

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 /// Longest wait for it to listen.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -57,7 +57,7 @@ pub async fn start(folder: &Path, next_hop: SocketAddr) -> Outcome<Running> {
     // Its services run as another user and must come in.
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).map_err(fault)?;
     command(Command::new("chown").arg("postfix").arg(at.join("data")))?;
-    let address = free_address().await.map_err(fault)?;
+    let address = super::free_address().await.map_err(fault)?;
     let port = address.port();
     std::fs::write(settings.join("master.cf"), format!("127.0.0.1:{port} inet n - n - - smtpd\n{SERVICES}"))
         .map_err(fault)?;
@@ -129,8 +129,4 @@ fn command(command: &mut Command) -> Outcome {
         true => Ok(()),
         false => Err(format!("{command:?}: {}", String::from_utf8_lossy(&out.stderr).trim())),
     }
-}
-
-async fn free_address() -> std::io::Result<SocketAddr> {
-    TcpListener::bind("127.0.0.1:0").await?.local_addr()
 }

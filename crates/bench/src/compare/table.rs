@@ -10,6 +10,8 @@ enum Goal {
     AtLeast(f64),
     /// The first server's figure is so many times the second's.
     TimesAtLeast(f64),
+    /// No more than that.
+    TimesAtMost(f64),
 }
 
 /// A row.
@@ -39,6 +41,11 @@ impl Row {
         self.goal = Goal::TimesAtLeast(times);
         self
     }
+    /// With this goal; none if there is nothing to compare with.
+    pub fn times_at_most(mut self, times: f64) -> Row {
+        self.goal = Goal::TimesAtMost(times);
+        self
+    }
     fn ratio(&self) -> Option<f64> {
         let (first, second) = (self.values.first()?, self.values.get(1)?);
         (*second > 0.0).then(|| first / second)
@@ -51,6 +58,9 @@ impl Row {
             (Goal::AtLeast(least), Some(value), _) => told(format!("at least {least:.0}"), *value >= least),
             (Goal::TimesAtLeast(times), _, Some(ratio)) => {
                 told(format!("at least {times} times"), ratio >= times)
+            }
+            (Goal::TimesAtMost(times), _, Some(ratio)) => {
+                told(format!("at most {times} times"), ratio <= times)
             }
             _ => String::new(),
         }
@@ -108,6 +118,7 @@ mod tests {
     fn goals_are_judged() {
         assert!(Row::new("a", vec![4.0, 1.0]).times_at_least(4.0).goal().ends_with("reached"));
         assert!(Row::new("a", vec![3.9, 1.0]).times_at_least(4.0).goal().ends_with("MISSED"));
+        assert!(Row::new("a", vec![3.9, 1.0]).times_at_most(4.0).goal().ends_with("reached"));
         assert_eq!(Row::new("a", vec![3.9]).times_at_least(4.0).goal(), "");
         assert!(Row::new("a", vec![6.0]).at_most(5.0).goal().ends_with("MISSED"));
         let mut table = Table::new(vec!["vouchsafe", "postfix"]);

@@ -2,6 +2,7 @@
 
 use crate::Outcome;
 use crate::args::Download;
+use crate::client;
 use crate::figures::Figures;
 use crate::load::{Numbers, together};
 use rustls::pki_types::ServerName;
@@ -9,7 +10,6 @@ use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 /// Octets read at once.
 const CHUNK: usize = 256 * 1024;
@@ -35,12 +35,13 @@ pub async fn run(load: &Download) -> Outcome<Figures> {
         }
     };
     let mut figures = together("downloads", load.sessions, session).await?;
+    figures.octets = octets.get();
     figures.notes.push(format!("{:.0} MB/s", octets.get() as f64 / 1e6 / figures.took.as_secs_f64()));
     Ok(figures)
 }
 
 async fn fetch(load: &Download) -> io::Result<u64> {
-    let stream = TcpStream::connect(load.target.address).await?;
+    let stream = client::connect(&load.target).await?;
     if !load.target.tls {
         return read(stream, load).await;
     }
