@@ -28,6 +28,7 @@ pub(crate) fn cross(settings: &Settings, findings: &Findings) {
     loops(settings, findings);
     open_relay(settings, findings);
     trusted(settings, findings);
+    send_as(settings, findings);
     delegates(settings, findings);
     mechanisms(settings, findings);
     queue(settings, findings);
@@ -446,6 +447,12 @@ fn mechanisms(s: &Settings, f: &Findings) {
                 format!("remove it, or set relay.logins = \"delegate:{}\"", d.name),
             );
         }
+    }
+}
+
+fn send_as(s: &Settings, f: &Findings) {
+    if s.relay.send_as_from && s.relay.send_as == SendAs::Off {
+        f.notice(&f.at("relay.send_as_from", ""), "has no effect: send_as is off");
     }
 }
 

@@ -484,6 +484,7 @@ fn relay(top: &Section<'_>, only: Option<String>, lookup: &dyn Lookup) -> Relay 
         open_relay,
         send_as: s
             .chosen("send_as", &[("off", SendAs::Off), ("warn", SendAs::Warn), ("enforce", SendAs::Enforce)]),
+        send_as_from: s.flag("send_as_from"),
         aliases: s.value("aliases", |n| aliases(n, lookup)),
     };
     s.findings.open_relay_understood.set(understood);

@@ -373,6 +373,8 @@ pub struct Relay {
     pub open_relay: bool,
     /// Whether a login may only send with a reverse path of its own.
     pub send_as: SendAs,
+    /// From is compared, too.
+    pub send_as_from: bool,
     /// What else logins may send as: a file of `vouchsafe_core::send_as`.
     pub aliases: Option<PathBuf>,
 }

@@ -574,6 +574,13 @@ pub const TABLE: &[Row] = &[
         "Whether who logged in may only send with a reverse path of their own: the login itself, its name at the delegate, or an alias. warn: others are taken, logged and in the history; enforce: 553 5.7.1. The null reverse path is everyone's.",
     ),
     row(
+        "relay.send_as_from",
+        Flag,
+        Value("false"),
+        NewSessions,
+        "Whether From of a message is compared with the login as send_as compares the reverse path; enforce: 550 5.7.1 at the end of the message. Every address there must be the login's own; of several, one is enough where Sender is its own, too. What mail programs could read in different ways is nobody's own.",
+    ),
+    row(
         "relay.aliases",
         File,
         Unset("none"),

@@ -167,3 +167,24 @@ next_hop = "a.example"
     // Clients' credentials are asked about, ours are not.
     assert_eq!(office.auth[0].login, None);
 }
+
+#[test]
+fn from_is_not_compared_where_nothing_is() {
+    let text = r#"
+hostname = "gw.example.com"
+[[listener]]
+name = "users"
+kind = "submission"
+address = "0.0.0.0:587"
+[delegate.office]
+host = "mail.example.com"
+[relay]
+logins = "delegate:office"
+next_hop = "a.example"
+send_as = "off"
+send_as_from = true
+"#;
+    let (_, notices) = parse(text, &World).map_err(|f| format!("{f:#?}")).unwrap();
+    let said: Vec<String> = notices.iter().map(|n| n.to_string()).collect();
+    assert_eq!(said, ["line 13: relay.send_as_from: has no effect: send_as is off"]);
+}

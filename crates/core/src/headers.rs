@@ -5,6 +5,8 @@
 //! Bounded: a field is held back only until its name is known, at most [`NAME`] octets; `Authentication-Results` until
 //! it ends, at most [`RESULTS`] octets. Never changes an octet that it passes on, never looks into the body. Proof: tests below (any split of the input gives the same output).
 
+use crate::authors::{Claim, Claims};
+
 /// Octets that are held back while a field's name is looked for (RFC 5322 §2.1.1: a line has at most 998).
 const NAME: usize = 998;
 /// Octets of an `Authentication-Results` field by which it must have said whose it is.
@@ -34,6 +36,8 @@ pub struct HeaderFacts {
     pub eight_bit: bool,
     /// The message begins with neither a field nor the empty line: what is put on top must end with one.
     pub no_header: bool,
+    /// From and Sender, where they are looked for.
+    pub claims: Claims,
 }
 
 /// Where in a line the scanner stands.
@@ -68,6 +72,10 @@ pub struct HeaderScanner {
     mark: Vec<u8>,
     /// The `Received` field under way, at most [`NAME`] octets of it.
     trace: Option<Vec<u8>>,
+    /// From and Sender are kept.
+    authors: bool,
+    /// The From or Sender field under way.
+    claim: Option<Claim>,
     /// The authserv-id whose results are dropped.
     forged: Option<String>,
     /// The `Authentication-Results` field under way, and where behind its colon it begins.
@@ -85,6 +93,8 @@ impl HeaderScanner {
             facts: HeaderFacts::default(),
             mark: Vec::new(),
             trace: None,
+            authors: false,
+            claim: None,
             forged: None,
             results: (Vec::new(), 0),
         }
@@ -93,6 +103,11 @@ impl HeaderScanner {
     /// Drops `Authentication-Results` fields that claim to be this authserv-id's (RFC 8601 §5).
     pub fn drop_results_of(&mut self, authserv_id: &str) {
         self.forged = Some(authserv_id.to_owned());
+    }
+
+    /// Keeps From and Sender in the facts.
+    pub fn keep_authors(&mut self) {
+        self.authors = true;
     }
 
     /// Counts `Received` fields that hold this as our own.
@@ -113,6 +128,9 @@ impl HeaderScanner {
                     self.facts.eight_bit |= !line.is_ascii();
                     if let Some(trace) = &mut self.trace {
                         trace.extend_from_slice(&line[..line.len().min(NAME - trace.len())]);
+                    }
+                    if let Some(claim) = self.claim {
+                        self.facts.claims.push(claim, line);
                     }
                     match self.at {
                         At::Pass => out.extend_from_slice(line),
@@ -198,6 +216,11 @@ impl HeaderScanner {
         self.facts.received += usize::from(received);
         let dropped = self.fix == Fix::Submission && ["Bcc", "Resent-Bcc", "Return-Path"].into_iter().any(is);
         let judged = self.forged.is_some() && is("Authentication-Results");
+        self.claim = match self.authors {
+            true if is("From") => Some(Claim::From),
+            true if is("Sender") => Some(Claim::Sender),
+            _ => None,
+        };
         self.at = match (dropped, judged) {
             (true, _) => At::Drop,
             (false, true) => At::Judge,
@@ -212,6 +235,9 @@ impl HeaderScanner {
         }
         self.held.clear();
         self.end_trace();
+        if let Some(claim) = self.claim {
+            self.facts.claims.begin(claim);
+        }
         self.trace = (received && !self.mark.is_empty()).then(Vec::new);
     }
 
@@ -277,6 +303,23 @@ mod tests {
             assert_eq!((scanner.facts().received, scanner.facts().own), (3, 2));
             assert_eq!(out, message.as_bytes());
         }
+    }
+
+    #[test]
+    fn from_and_sender_are_kept_in_any_split() {
+        let message = "FROM: Alice\r\n <alice@example.com>\r\nTo: bob@example.com\r\nX-From: x@example.com\r\n\
+                       from : carol@example.com\r\nSender: dan@example.com\r\n\r\nFrom: body@example.com\r\n";
+        for size in [1, 7, 1000] {
+            let (mut scanner, mut out) = (HeaderScanner::new(Fix::Untouched), Vec::new());
+            scanner.keep_authors();
+            message.as_bytes().chunks(size).for_each(|chunk| scanner.push(chunk, &mut out));
+            let claims = &scanner.facts().claims;
+            let authors: Vec<String> = claims.authors().unwrap().iter().map(ToString::to_string).collect();
+            assert_eq!(authors, ["alice@example.com", "carol@example.com"]);
+            assert_eq!(claims.sender().unwrap().as_str(), "dan@example.com");
+            assert_eq!(out, message.as_bytes());
+        }
+        assert_eq!(scan(Fix::Untouched, &[message.as_bytes()]).1.claims, Claims::default());
     }
 
     #[test]

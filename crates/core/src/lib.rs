@@ -4,6 +4,7 @@
 
 pub mod attachments;
 pub mod authentication;
+pub mod authors;
 pub mod automatic;
 pub mod bounded;
 pub mod breaker;

@@ -1,4 +1,4 @@
-//! Send-as: may this login use this reverse path? (DESIGN section 4). Pure.
+//! Send-as: may this login use this reverse path, and be named in From? (DESIGN section 4). Pure.
 //!
 //! Its own are: the login itself, its name at the delegate, the same user in a domain that its source knows where the
 //! login has no domain, and what the file of aliases gives it. Compared without case. The null reverse path is
@@ -9,6 +9,8 @@
 use std::collections::HashMap;
 
 use vouchsafe_smtp::{Mailbox, ReversePath};
+
+use crate::authors::Claims;
 
 /// A login, as far as it matters here.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +26,20 @@ pub struct Login<'a> {
 impl Login<'_> {
     /// Whether this reverse path is its own, or an alias of it.
     pub fn may_send_as(&self, reverse_path: &ReversePath, aliases: &Aliases) -> bool {
-        let Some(address) = reverse_path.mailbox() else { return true };
+        reverse_path.mailbox().is_none_or(|address| self.owns(address, aliases))
+    }
+
+    /// What of From is not this login's, if anything. Of several authors all must be its own, or one of them and the
+    /// Sender that RFC 5322 §3.6.2 then asks for. A message without From names nobody.
+    pub fn foreign_author(&self, claims: &Claims, aliases: &Aliases) -> Option<Foreign> {
+        let Some(authors) = claims.authors() else { return Some(Foreign::Unreadable) };
+        let own = |address: &Mailbox| self.owns(address, aliases);
+        let foreign = authors.iter().find(|author| !own(author))?;
+        let sent_for_others = authors.iter().any(own) && claims.sender().is_some_and(|sender| own(&sender));
+        (!sent_for_others).then(|| Foreign::Author(foreign.clone()))
+    }
+
+    fn owns(&self, address: &Mailbox, aliases: &Aliases) -> bool {
         [self.name, self.mapped].into_iter().any(|name| {
             let name = name.to_lowercase();
             name == address.key() || self.is_user(&name, address) || aliases.give(&name, address)
@@ -38,6 +53,15 @@ impl Login<'_> {
             && user == address.local().to_lowercase()
             && self.domains.iter().any(|domain| domain.eq_ignore_ascii_case(address.domain()))
     }
+}
+
+/// Why From is not a login's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    /// It names somebody else.
+    Author(Mailbox),
+    /// Mail programs could read it in different ways.
+    Unreadable,
 }
 
 /// Without `DOMAIN\`.
@@ -110,6 +134,7 @@ impl Aliases {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::authors::Claim;
 
     fn may(name: &str, mapped: &str, reverse_path: &str, aliases: &str) -> bool {
         let login = Login { name, mapped, domains: &["example.com"] };
@@ -135,6 +160,36 @@ mod tests {
         }
         // The same local part elsewhere is somebody else.
         assert!(!may("alice@other.example", "alice@other.example", "alice@example.com", ""));
+    }
+
+    #[test]
+    fn every_author_must_be_its_own_or_one_and_the_sender() {
+        let foreign = |from: &str, sender: &str| {
+            let mut claims = Claims::default();
+            for (claim, value) in [(Claim::From, from), (Claim::Sender, sender)] {
+                if !value.is_empty() {
+                    claims.begin(claim);
+                    claims.push(claim, format!(": {value}\r\n").as_bytes());
+                }
+            }
+            let aliases = Aliases::parse("info@example.com: alice@example.com").unwrap();
+            Login { name: "alice@example.com", mapped: "alice", domains: &[] }
+                .foreign_author(&claims, &aliases)
+        };
+        let (alice, bob) = ("Alice <ALICE@example.com>", "bob@example.com");
+        let both = format!("{bob}, {alice}");
+        let is_bob = Some(Foreign::Author(Mailbox::parse(bob, false).unwrap()));
+        assert_eq!(foreign("", ""), None);
+        assert_eq!(foreign(alice, ""), None);
+        assert_eq!(foreign(&format!("{alice}, info@example.com"), ""), None);
+        assert_eq!(foreign(bob, ""), is_bob);
+        // A Sender of its own does not let it write in the name of others alone.
+        assert_eq!(foreign(bob, alice), is_bob);
+        assert_eq!(foreign(&both, ""), is_bob);
+        assert_eq!(foreign(&both, bob), is_bob);
+        assert_eq!(foreign(&both, &both), is_bob);
+        assert_eq!(foreign(&both, alice), None);
+        assert_eq!(foreign("boss@example.com <alice@example.com>", alice), Some(Foreign::Unreadable));
     }
 
     #[test]

@@ -132,6 +132,11 @@ impl Intake {
         self.scanner.drop_results_of(name);
     }
 
+    /// Keeps From and Sender for the dot.
+    pub fn keep_authors(&mut self) {
+        self.scanner.keep_authors();
+    }
+
     /// Reads the octets, as they come, for the checks at the dot.
     pub fn read_for_checks(&mut self) {
         self.reading = Some(Reading::default());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use vouchsafe_config::{Listener, ListenerKind, ReceivedClient, Settings};
 use vouchsafe_core::envelope::Envelope;
-use vouchsafe_core::headers::Fix;
+use vouchsafe_core::headers::{Fix, HeaderFacts};
 use vouchsafe_core::ports::{Accepted, Body, Clock, HistoryEvent, StoreFault};
 use vouchsafe_core::trace::{TraceFacts, head};
 use vouchsafe_net::authentication::reading::Read;
@@ -17,6 +17,8 @@ use crate::detaching::forms::{self, Made};
 use crate::gateway::Gateway;
 use crate::intake::{Content, Finished, Intake, refusal};
 use crate::quota;
+
+use super::send_as::LoggedIn;
 
 pub(super) struct Committing {
     pub gateway: Arc<Gateway>,
@@ -40,6 +42,9 @@ impl Committing {
     async fn commit(self) -> Result<Answer, StoreFault> {
         let Committing { gateway, listener, settings, hello, tls, mut envelope, intake } = self;
         let Finished { facts, read, content, keep } = intake.finish().await?;
+        if let Some(reply) = refuse_authors(&gateway, &settings, &envelope, &facts) {
+            return Ok(Answer::No(reply));
+        }
         let verdict = match &read {
             Some(read) => authenticate(&gateway, &settings, &mut envelope, read).await,
             None => None,
@@ -115,6 +120,19 @@ impl Committing {
         }
         Ok(Answer::Yes(Reply::new(250, (2, 0, 0), format!("Ok: queued as {id}"))))
     }
+}
+
+/// From of a login's message.
+fn refuse_authors(
+    gateway: &Gateway,
+    settings: &Settings,
+    envelope: &Envelope,
+    facts: &HeaderFacts,
+) -> Option<Reply> {
+    let origin = &envelope.origin;
+    let login = origin.login.as_deref().filter(|_| settings.relay.send_as_from)?;
+    let login = LoggedIn { gateway, settings, session: &origin.session, client: origin.client, login };
+    login.refuse_authors(envelope.id, &facts.claims)
 }
 
 /// Looks at a stranger's message, and notes whether its reverse path is proved.

@@ -30,6 +30,7 @@ use crate::quota;
 use commit::Committing;
 use login::Sasl;
 use recipient::Asking;
+use send_as::LoggedIn;
 
 /// Space reserved for a message whose size was not declared; grows as it comes in.
 const UNDECLARED: u64 = 64 * 1024;
@@ -206,8 +207,12 @@ impl Session {
     /// MAIL: opens the transaction with the settings of now; a full disk is told before the body comes.
     fn mail(&mut self, mail: MailFrom) -> Answer {
         self.settings = self.gateway.settings.load_full();
-        if let Some(reply) = self.send_as(&mail) {
-            return Answer::No(reply);
+        if let Some(login) = self.login.as_deref() {
+            let (gateway, settings) = (&self.gateway, &self.settings);
+            let login = LoggedIn { gateway, settings, session: &self.id, client: self.client(), login };
+            if let Some(reply) = login.refuse_reverse_path(&mail.reverse_path) {
+                return Answer::No(reply);
+            }
         }
         let wanted = mail.size.unwrap_or(0).max(UNDECLARED);
         let reservation = match self.gateway.stores.mail.reserve(wanted, !self.known_sender()) {
@@ -327,6 +332,9 @@ impl Session {
         );
         if untrusted {
             intake.drop_results_of(&transaction.settings.hostname);
+        }
+        if transaction.settings.relay.send_as_from {
+            intake.keep_authors();
         }
         if stranger && transaction.settings.authentication.verify {
             intake.read_for_checks();
