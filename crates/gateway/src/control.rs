@@ -492,7 +492,7 @@ impl Control {
     }
 
     async fn figures(&self, span: Span) -> Result<Response, String> {
-        let slots = self.gateway.meter.span(span, self.gateway.clock.now()).await.map_err(words)?;
+        let slots = self.gateway.meter.span(&self.gateway, span).await.map_err(words)?;
         Ok(Response::Figures {
             seconds: span.step().as_secs(),
             names: Figure::ALL.iter().map(|figure| figure.word().to_owned()).collect(),

@@ -91,29 +91,46 @@ impl Meter {
             if !keep {
                 return;
             }
-            let mut values = levels;
-            for figure in Figure::ALL.iter().filter(|figure| !figure.is_level()) {
-                let index = *figure as usize;
-                // A delegate whose settings changed counts anew.
-                values[index] = counts[index].saturating_sub(last[index]);
-            }
-            state.ring.close(now, &values)
+            state.ring.close(now, &since(levels, &counts, &last))
         };
         self.history.keep_slot(slot.at, slot.to_text(), now - Span::Month.length());
     }
 
-    /// The slots of a span that ends now, the oldest first.
-    pub async fn span(&self, span: Span, now: Timestamp) -> Result<Vec<Slot>, StoreFault> {
+    /// What the minute that runs has come to; `None` before it is known when it began.
+    async fn running(&self, gateway: &Gateway, now: Timestamp) -> Option<Slot> {
+        let levels = levels(gateway, now).await;
+        let mut counts = self.counts();
+        add_delegates(&mut counts, gateway);
+        let last = lock(&self.state).last?;
+        Some(Slot { at: now, values: since(levels, &counts, &last) })
+    }
+
+    /// The slots of a span that ends now, the oldest first, with the minute that runs.
+    pub async fn span(&self, gateway: &Gateway, span: Span) -> Result<Vec<Slot>, StoreFault> {
+        let now = gateway.clock.now();
         let from = now - span.length();
-        let fine = match span {
+        let running = self.running(gateway, now).await;
+        let mut fine: Vec<Slot> = match span {
             Span::Hour => lock(&self.state).ring.minutes(),
             Span::Day | Span::Month => {
                 let kept = self.history.slots(from).await?;
                 kept.into_iter().map(|(at, text)| Slot::from_text(at, &text)).collect()
             }
         };
+        fine.extend(running);
         Ok(summed(&fine, from, now, span.step()))
     }
+}
+
+/// Levels as they are, counts from `last` on.
+fn since(levels: Values, counts: &Values, last: &Values) -> Values {
+    let mut values = levels;
+    for figure in Figure::ALL.iter().filter(|figure| !figure.is_level()) {
+        let index = *figure as usize;
+        // A delegate whose settings changed counts anew.
+        values[index] = counts[index].saturating_sub(last[index]);
+    }
+    values
 }
 
 /// Delegates count by themselves.

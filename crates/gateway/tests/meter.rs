@@ -63,10 +63,12 @@ async fn what_happens_is_counted_by_minute_and_outlives_a_restart_in_slots() {
     happens(&control, "accepted", "mx");
     happens(&control, "accepted", "mail clients");
     happens(&control, "refused", "550 5.1.1 No such user (said: 550)");
-    assert_eq!(sum(&control, Span::Hour, "received").await.0, 0, "its minute is not over");
+    for span in [Span::Hour, Span::Day, Span::Month] {
+        assert_eq!(sum(&control, span, "received").await.0, 1, "the minute that runs is told");
+    }
     sleep(Duration::from_secs(63)).await;
     happens(&control, "accepted", "mx");
-    assert_eq!(sum(&control, Span::Hour, "received").await, (1, 61));
+    assert_eq!(sum(&control, Span::Hour, "received").await, (2, 61), "each once");
     sleep(Duration::from_secs(63)).await;
     assert_eq!(sum(&control, Span::Hour, "received").await.0, 2);
     assert_eq!(sum(&control, Span::Hour, "submitted").await.0, 1);

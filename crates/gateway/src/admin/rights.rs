@@ -95,9 +95,13 @@ impl Request {
             TestMessage { recipient, .. } => format!("sent a test message to {recipient}"),
             TestRecipient { address, .. } => format!("tested recipient {address}"),
             TestLogin { login, .. } => format!("tested login {login}"),
-            AdminAdd { name, role, .. } => format!("added administrator {name} as {}", role.word()),
+            AdminAdd { name, role, .. } => {
+                format!("added administrator {name} as {}", role.word().replace('_', "-"))
+            }
             AdminPassword { name, .. } => format!("set the password of administrator {name}"),
-            AdminRole { name, role } => format!("made administrator {name} {}", role.word()),
+            AdminRole { name, role } => {
+                format!("made administrator {name} {}", role.word().replace('_', "-"))
+            }
             AdminCodesOff { name } => format!("switched one-time codes of {name} off"),
             AdminRemove { name } => format!("removed administrator {name}"),
             TokenAdd { name, role, .. } => format!("made token {name} as {}", role.word()),
