@@ -1,5 +1,5 @@
-//! `/metrics` of the real binary: the format, what it counts, who may read it, and the dashboard of contrib/grafana, whose every
-//! name must be there.
+//! `/metrics` of the real binary: the format, what it counts, who may read it; the dashboard of contrib/grafana and the guide, whose
+//! every name must be there.
 
 mod support;
 
@@ -101,10 +101,25 @@ fn names_follow_the_conventions_and_the_dashboard_knows_no_others() {
     let unseen = names.iter().filter(|name| name.starts_with("vouchsafe_") && !used.contains(*name));
     assert_eq!(unseen.collect::<Vec<_>>(), Vec::<&String>::new());
 
+    // The guide names each family, in full or by its end behind its like, and no other.
+    let guide = include_str!("../../../docs/guides/monitoring.md");
+    let told =
+        |family: &str| guide.contains(family) || ends(family).any(|end| guide.contains(&format!("`{end}`")));
+    let untold = kinds.keys().filter(|family| family.starts_with("vouchsafe_") && !told(family));
+    assert_eq!(untold.collect::<Vec<_>>(), Vec::<&String>::new());
+    let told =
+        guide.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| word.starts_with("vouchsafe_"));
+    assert_eq!(told.filter(|word| !kinds.contains_key(*word)).collect::<Vec<_>>(), Vec::<&str>::new());
+
     let open = get(at, "\r\nAccept: application/openmetrics-text; version=1.0.0");
     assert!(open.head.contains("application/openmetrics-text; version=1.0.0"), "{}", open.head);
     assert!(open.body.ends_with("# EOF\n") && open.body.contains("# TYPE vouchsafe_refusals counter"));
     gateway.stop();
+}
+
+/// `_c` and `_b_c` of `a_b_c`.
+fn ends(family: &str) -> impl Iterator<Item = &str> {
+    family.match_indices('_').map(|(at, _)| &family[at..])
 }
 
 #[test]
