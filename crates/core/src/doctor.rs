@@ -14,7 +14,7 @@ mod settings;
 mod text;
 
 pub use product::Product;
-pub use recipients::goes_on;
+pub use recipients::{goes_on, is_asked_at_data};
 
 use serde::{Serialize, Serializer};
 use vouchsafe_smtp::Reply;
@@ -78,6 +78,8 @@ pub struct Seen {
     pub tls: Option<TlsSeen>,
     /// What was said of recipients.
     pub answers: Vec<Answer>,
+    /// What was said of them when it was asked up to DATA, a connection each: where all are taken at RCPT.
+    pub answers_at_data: Vec<Answer>,
     /// What ended the session before its time.
     pub trouble: Option<Trouble>,
     /// The dialogue: `D> …` we said, `D< …` they said.
@@ -121,6 +123,10 @@ impl Seen {
     fn answer(&self, about: About) -> Option<&Answer> {
         self.answers.iter().find(|answer| answer.about == about)
     }
+
+    fn answer_at_data(&self, about: About) -> Option<&Answer> {
+        self.answers_at_data.iter().find(|answer| answer.about == about)
+    }
 }
 
 /// A TLS session and the certificate shown in it.
@@ -152,7 +158,7 @@ pub enum About {
     Foreign,
 }
 
-/// A reply to RCPT.
+/// A reply to RCPT, or to DATA.
 #[derive(Clone, Debug, Serialize)]
 pub struct Answer {
     /// Whom it was about.
@@ -268,13 +274,19 @@ pub fn login_port(ports: &[Seen]) -> Option<&Seen> {
     ports.iter().find(|seen| seen.takes_logins())
 }
 
-/// The port at which recipients would be asked: one that checks them, and port 25 before 2525 before all others.
+/// The port at which recipients would be asked: one that checks them, at RCPT before at DATA, and port 25 before 2525
+/// before all others.
 fn recipients_port(examined: &Examined) -> Option<&Seen> {
-    let checks = |seen: &&Seen| matches!(recipients::judge(examined, seen), Checking::AtRcpt { .. });
-    let rank = |seen: &&Seen| match seen.port {
-        25 => 0,
-        2525 => 1,
-        _ => 2,
+    let judged = |seen: &Seen| recipients::judge(examined, seen);
+    let checks = |seen: &&Seen| matches!(judged(seen), Checking::AtRcpt { .. } | Checking::AtData { .. });
+    let rank = |seen: &&Seen| {
+        let at_data = matches!(judged(seen), Checking::AtData { .. });
+        let port = match seen.port {
+            25 => 0,
+            2525 => 1,
+            _ => 2,
+        };
+        (at_data, port)
     };
     examined.ports.iter().filter(checks).min_by_key(rank)
 }

@@ -1,7 +1,8 @@
-//! The doctor's questions: at most one connection a port, one after the other, and one more for a login.
+//! The doctor's questions: one connection a port, one after the other, and one more for a login. Where every address is
+//! taken at RCPT, two more at the most, for what is said to DATA.
 //!
-//! Polite: takes leave with QUIT, asks about three addresses a port at the most, never sends DATA, and tries no password
-//! but the one it was given, once. What the answers mean is `vouchsafe_core::doctor`'s.
+//! Polite: takes leave with QUIT, asks about three addresses a port at the most, sends no octet of a message, closing where
+//! one is waited for, and tries no password but the one it was given, once. What the answers mean is `vouchsafe_core::doctor`'s.
 //! Proof: `tests/doctor.rs`, whose stand-ins count what they were asked.
 
 use std::fmt::Write;
@@ -11,13 +12,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use vouchsafe_core::doctor::{
-    About, Answer, Examined, LoginTried, Report, Role, Seen, TlsSeen, Trouble, diagnose, goes_on, login_port,
+    About, Answer, Examined, LoginTried, Report, Role, Seen, TlsSeen, Trouble, diagnose, goes_on,
+    is_asked_at_data, login_port,
 };
 use vouchsafe_core::verdict::{Verdict, classify_auth, classify_fault};
 use vouchsafe_core::{Endpoint, Protocol, Tell, TlsMode};
 use vouchsafe_net::client::{Connection, Connector, Fault, FaultKind, Hello, Timeouts, TraceSink};
 use vouchsafe_net::tls::TlsFacts;
-use vouchsafe_smtp::{Mailbox, ReversePath, Secret};
+use vouchsafe_smtp::{Mailbox, Reply, ReversePath, Secret};
 
 use crate::delegate::lock;
 
@@ -137,7 +139,7 @@ async fn look(
     let our_address = examination.own_ports.contains(&port);
     let mut seen = Seen { port, our_address, ..Seen::default() };
     let mut facts = None;
-    match Connection::open(connector, &endpoint, hello, &timeouts(), sink).await {
+    match Connection::open(connector, &endpoint, hello, &timeouts(), sink.clone()).await {
         Err(fault) => seen.trouble = Some(trouble(&fault)),
         Ok(mut connection) => {
             facts = connection.tls().cloned();
@@ -153,10 +155,12 @@ async fn look(
             }
         }
     }
-    let lines = lock(&lines);
-    read_greeting(&mut seen, &lines);
+    read_greeting(&mut seen, &lock(&lines));
+    if is_asked_at_data(examination.role, &seen.answers) {
+        seen.answers_at_data = ask_at_data(connector, hello, examination, &endpoint, &sink).await;
+    }
     let mark = |sent: &bool| if *sent { "D>" } else { "D<" };
-    seen.dialogue = lines.iter().map(|(sent, text)| format!("{} {text}", mark(sent))).collect();
+    seen.dialogue = lock(&lines).iter().map(|(sent, text)| format!("{} {text}", mark(sent))).collect();
     seen.tls = facts.as_ref().map(|facts| tls_seen(facts, &endpoint));
     (seen, facts)
 }
@@ -182,8 +186,7 @@ async fn ask(
             })
             .await;
         if let Some((said, took)) = answer {
-            let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            answers.push(Answer { about, said, milliseconds });
+            answers.push(Answer { about, said, milliseconds: milliseconds(took) });
         }
         ended?;
         if !answers.last().is_some_and(|answer| goes_on(&examination.host, answer)) {
@@ -191,6 +194,42 @@ async fn ask(
         }
     }
     Ok(())
+}
+
+/// Asks up to DATA, an address a connection: the made-up one, and the known one if that was refused.
+async fn ask_at_data(
+    connector: &Connector,
+    hello: &Hello,
+    examination: &Examination,
+    endpoint: &Endpoint,
+    sink: &TraceSink,
+) -> Vec<Answer> {
+    let mut answers: Vec<Answer> = Vec::new();
+    for (about, mailbox) in [(About::MadeUp, &examination.made_up), (About::Known, &examination.known)] {
+        let Some(mailbox) = mailbox else { continue };
+        let mut answer = None;
+        // Whatever cut it short, what was answered counts.
+        if let Ok(mut connection) =
+            Connection::open(connector, endpoint, hello, &timeouts(), sink.clone()).await
+        {
+            let start = Instant::now();
+            let mut hear = |_, reply: &Reply| answer = Some((reply.clone(), start.elapsed()));
+            if connection.callout_by_data(&ReversePath::Null, mailbox, &mut hear).await.is_ok() {
+                connection.quit().await;
+            }
+        }
+        let Some((said, took)) = answer else { break };
+        let refused = said.is_permanent();
+        answers.push(Answer { about, said, milliseconds: milliseconds(took) });
+        if !refused {
+            break;
+        }
+    }
+    answers
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Asks once, at the very server whose key was seen before.

@@ -234,13 +234,19 @@ fn recipients(examined: &Examined, product: Product) -> Vec<Finding> {
 }
 
 fn checked(examined: &Examined, seen: &Seen, product: Product) -> Vec<Finding> {
-    let Checking::AtRcpt { tarpit } = judge(examined, seen) else { return Vec::new() };
+    let (tarpit, answers) = match judge(examined, seen) {
+        Checking::AtRcpt { tarpit } => (tarpit, "in reply to RCPT"),
+        Checking::AtData { tarpit } => {
+            (tarpit, "but only in reply to DATA, so that it is asked one address a connection")
+        }
+        _ => return Vec::new(),
+    };
     let known = match seen.answer(About::Known) {
         Some(_) => "takes the known address and refuses the made-up one",
         None => "refuses a made-up address (none that exists was given: --known proves that side too)",
     };
     let hub = if product == Product::Exchange { ", as the hub transport does" } else { "" };
-    let what = format!("Recipients can be asked on port {}: it {known}, in reply to RCPT{hub}.", seen.port);
+    let what = format!("Recipients can be asked on port {}: it {known}, {answers}{hub}.", seen.port);
     let mut found = vec![Finding::new(Grade::Good, what)];
     if tarpit >= HELD_BACK {
         let seconds = tarpit.as_secs_f64();
@@ -267,7 +273,7 @@ fn checked(examined: &Examined, seen: &Seen, product: Product) -> Vec<Finding> {
 fn unchecked(examined: &Examined, seen: &Seen, product: Product) -> Option<Finding> {
     let port = seen.port;
     let (grade, what) = match judge(examined, seen) {
-        Checking::NotAsked | Checking::AtRcpt { .. } => return None,
+        Checking::NotAsked | Checking::AtRcpt { .. } | Checking::AtData { .. } => return None,
         Checking::TakesAll => {
             let why = advice::why_all_are_taken(product);
             let what = format!(

@@ -5,9 +5,9 @@ use std::time::Duration;
 use vouchsafe_smtp::Reply;
 use vouchsafe_smtp::client::Phase;
 
-use super::{About, Answer, Examined, Seen};
+use super::{About, Answer, Examined, Role, Seen};
 use crate::endpoint::{Endpoint, Tell, TlsMode};
-use crate::verdict::{Rules, Verdict, classify_recipient};
+use crate::verdict::{ProbeTo, Rules, Verdict, classify_recipient};
 
 /// What a port's answers about recipients come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,11 @@ pub(super) enum Checking {
     NotAsked,
     /// The made-up address is refused in reply to RCPT, the known one, if given, is taken.
     AtRcpt {
+        /// How much longer a refusal took than a yes.
+        tarpit: Duration,
+    },
+    /// All are taken at RCPT; the made-up address is refused in reply to DATA, the known one, if given, is not.
+    AtData {
         /// How much longer a refusal took than a yes.
         tarpit: Duration,
     },
@@ -46,19 +51,40 @@ pub(super) enum Relaying {
 
 /// Judges the answers about the domain's own addresses.
 pub(super) fn judge(examined: &Examined, seen: &Seen) -> Checking {
-    let verdict =
-        |answer: &Answer| classify_recipient(&at(&examined.host, seen.port), &answer.said, Rules::default());
-    let known = seen.answer(About::Known);
-    let Some(made_up) = seen.answer(About::MadeUp) else {
+    let (known, made_up) = (seen.answer(About::Known), seen.answer(About::MadeUp));
+    let Some(made_up) = made_up else {
         return match known {
             Some(known) => not_about_the_recipient(&known.said),
             None => refused_before(seen),
         };
     };
+    let checks = |tarpit| Checking::AtRcpt { tarpit };
+    match compare(examined, seen, known, made_up, ProbeTo::Rcpt, checks) {
+        Checking::TakesAll => {
+            let checks = |tarpit| Checking::AtData { tarpit };
+            seen.answer_at_data(About::MadeUp).map_or(Checking::TakesAll, |made_up| {
+                compare(examined, seen, seen.answer_at_data(About::Known), made_up, ProbeTo::Data, checks)
+            })
+        }
+        judged => judged,
+    }
+}
+
+/// `checks` is what it comes to if it tells the two apart.
+fn compare(
+    examined: &Examined,
+    seen: &Seen,
+    known: Option<&Answer>,
+    made_up: &Answer,
+    probe_to: ProbeTo,
+    checks: impl Fn(Duration) -> Checking,
+) -> Checking {
+    let rules = Rules { probe_to, ..Rules::default() };
+    let verdict = |answer: &Answer| classify_recipient(&at(&examined.host, seen.port), &answer.said, rules);
     match (known.map(verdict), verdict(made_up)) {
         (None | Some(Some(Verdict::Accept(_))), Some(Verdict::Reject { .. })) => {
             let usual = known.map_or(0, |known| known.milliseconds);
-            Checking::AtRcpt { tarpit: Duration::from_millis(made_up.milliseconds.saturating_sub(usual)) }
+            checks(Duration::from_millis(made_up.milliseconds.saturating_sub(usual)))
         }
         (_, Some(Verdict::Accept(_))) => Checking::TakesAll,
         (Some(Some(Verdict::Reject { said, .. })), Some(Verdict::Reject { .. })) => {
@@ -66,6 +92,13 @@ pub(super) fn judge(examined: &Examined, seen: &Seen) -> Checking {
         }
         _ => not_about_the_recipient(&made_up.said),
     }
+}
+
+/// Where the made-up address is taken at RCPT it may still be refused at DATA. A server that relays for us would tell
+/// nothing there, and a next hop is not asked.
+pub fn is_asked_at_data(role: Role, answers: &[Answer]) -> bool {
+    let taken = |about| answers.iter().any(|answer| answer.about == about && answer.said.is_positive());
+    role == Role::Delegate && taken(About::MadeUp) && !taken(About::Foreign)
 }
 
 /// A server that does not answer the question about an address is not asked about another one.

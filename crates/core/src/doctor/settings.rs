@@ -1,5 +1,7 @@
 //! The settings to paste for a delegate, from what was seen: never more trust than was proven.
 
+use std::time::Duration;
+
 use super::findings::LATE;
 use super::recipients::{Checking, Relaying, judge, relaying};
 use super::{Examined, Product, Seen, login_port, recipients_port};
@@ -22,9 +24,15 @@ pub(super) fn of(examined: &Examined, product: Product, name: &str) -> Option<St
         }
         _ => out += &endpoints(examined, product, auth, checks, proven),
     }
-    if let Some(Checking::AtRcpt { tarpit }) = proven.map(|seen| judge(examined, seen))
-        && tarpit >= LATE
-    {
+    let tarpit = match proven.map(|seen| judge(examined, seen)) {
+        Some(Checking::AtRcpt { tarpit }) => tarpit,
+        Some(Checking::AtData { tarpit }) => {
+            out += "probe_to = \"data\"\n";
+            tarpit
+        }
+        _ => Duration::ZERO,
+    };
+    if tarpit >= LATE {
         out += &format!("deadline = \"{}s\"\n", 2 * tarpit.as_secs());
     }
     Some(out)

@@ -73,14 +73,16 @@ fn port(seen: &Seen, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             row(f, "size", &format!("up to {size} octets"))?;
         }
     }
-    for answer in &seen.answers {
+    let at_rcpt = seen.answers.iter().map(|answer| (answer, "after"));
+    let at_data = seen.answers_at_data.iter().map(|answer| (answer, "to RCPT and DATA, after"));
+    for (answer, when) in at_rcpt.chain(at_data) {
         let about = match answer.about {
             About::Known => "known",
             About::MadeUp => "made-up",
             About::Foreign => "foreign",
         };
         let seconds = f64::from(u32::try_from(answer.milliseconds).unwrap_or(u32::MAX)) / 1000.0;
-        row(f, about, &format!("{} (after {seconds:.1} s)", words(&answer.said)))?;
+        row(f, about, &format!("{} ({when} {seconds:.1} s)", words(&answer.said)))?;
     }
     match &seen.trouble {
         Some(trouble) => row(f, "ended", &trouble.told),
