@@ -154,7 +154,10 @@ impl Gateway {
             settings: Arc::clone(&settings),
             connector: Arc::clone(&connector),
             hello: hello.clone(),
-            trace: Arc::new(move |endpoint| sink.sink("delivery", &endpoint.to_string(), 'N')),
+            // An attempt of a second whose lines are all taken is not written down for nobody.
+            trace: Arc::new(move |endpoint| {
+                sink.active().then(|| sink.sink("delivery", &endpoint.to_string(), 'N')).flatten()
+            }),
         });
         let users = Users::new(Arc::clone(&stores.settings));
         let admins = Admins::new(Arc::clone(&stores.settings));

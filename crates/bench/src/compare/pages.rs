@@ -44,6 +44,12 @@ pub async fn measure(
         if let Some(ended) = pages.try_join_next() {
             return Err(format!("a page ended: {ended:?}"));
         }
+        let told = |rounds: &[Round]| {
+            rounds.last().map_or_else(String::new, |round| {
+                format!("{:.0}/s at {:.1} us", round.accepted, round.cpu_ms * 1000.0)
+            })
+        };
+        println!("  {}, {}", told(&without), told(&with));
     }
     println!("the pages got {:.1} MB", octets.load(Ordering::Relaxed) as f64 / 1e6);
     let rate = |rounds: &[Round]| median(rounds.iter().map(|round| round.accepted).collect());
