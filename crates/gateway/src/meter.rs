@@ -34,7 +34,7 @@ pub struct Meter {
 #[derive(Default)]
 struct State {
     ring: Ring,
-    /// Counts when the last minute was closed.
+    /// Counts when the last minute was closed; `None` where none was since the start.
     last: Option<Values>,
 }
 
@@ -68,41 +68,37 @@ impl Meter {
     pub(crate) async fn tick(&self, gateway: &Gateway) {
         let now = gateway.clock.now();
         let minute = start_of(now, MINUTE).0;
-        match self.minute.swap(minute, Ordering::Relaxed) {
-            // The first look: a minute has begun.
-            0 => self.close_at(gateway, now, false).await,
-            before if before != minute => self.close_at(gateway, now, true).await,
-            _ => {}
+        // At the first look the minute of the start runs.
+        let before = self.minute.swap(minute, Ordering::Relaxed);
+        if before != 0 && before != minute {
+            self.close_at(gateway, now).await;
         }
     }
 
     /// Closes the minute that runs: the gateway stops.
     pub(crate) async fn close(&self, gateway: &Gateway) {
-        self.close_at(gateway, gateway.clock.now(), true).await;
+        self.close_at(gateway, gateway.clock.now()).await;
     }
 
-    async fn close_at(&self, gateway: &Gateway, now: Timestamp, keep: bool) {
+    async fn close_at(&self, gateway: &Gateway, now: Timestamp) {
         let levels = levels(gateway, now).await;
         let slot = {
             let mut state = lock(&self.state);
             let mut counts = self.counts();
             add_delegates(&mut counts, gateway);
             let last = state.last.replace(counts).unwrap_or([0; COUNT]);
-            if !keep {
-                return;
-            }
             state.ring.close(now, &since(levels, &counts, &last))
         };
         self.history.keep_slot(slot.at, slot.to_text(), now - Span::Month.length());
     }
 
-    /// What the minute that runs has come to; `None` before it is known when it began.
-    async fn running(&self, gateway: &Gateway, now: Timestamp) -> Option<Slot> {
+    /// What the minute that runs has come to.
+    async fn running(&self, gateway: &Gateway, now: Timestamp) -> Slot {
         let levels = levels(gateway, now).await;
         let mut counts = self.counts();
         add_delegates(&mut counts, gateway);
-        let last = lock(&self.state).last?;
-        Some(Slot { at: now, values: since(levels, &counts, &last) })
+        let last = lock(&self.state).last.unwrap_or([0; COUNT]);
+        Slot { at: now, values: since(levels, &counts, &last) }
     }
 
     /// The slots of a span that ends now, the oldest first, with the minute that runs.
@@ -117,7 +113,7 @@ impl Meter {
                 kept.into_iter().map(|(at, text)| Slot::from_text(at, &text)).collect()
             }
         };
-        fine.extend(running);
+        fine.push(running);
         Ok(summed(&fine, from, now, span.step()))
     }
 }

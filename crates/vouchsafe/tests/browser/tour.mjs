@@ -138,6 +138,12 @@ check(await carol.count() === 0, "administrators: carol is still there");
 
 // A message that waits is given up, and its sender, a stranger, is told nothing.
 await page.goto("/queue");
+await page.getByText("All of the queue at once").click();
+await page.getByLabel("What to do").selectOption("delete");
+await page.getByRole("button", { name: "See what that would do" }).click();
+await holds("the whole queue", "Delete without a notice to anyone: 1 delivery", "cannot be had back");
+await picture("queue-many");
+await page.goto("/queue");
 await page.getByRole("link", { name: /^[0-9a-f-]{32,36}$/ }).first().click();
 await page.waitForURL(/messages/);
 await page.getByText("Bounce", { exact: true }).click();

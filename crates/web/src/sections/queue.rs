@@ -21,11 +21,14 @@ use crate::session::Viewer;
 const LOOK: usize = 10_000;
 /// Rows of a page: it stays under 100 KB.
 const ROWS: usize = 100;
+/// Deliveries named before many are changed.
+const NAMED: usize = 20;
 
 pub(crate) fn routes() -> Router<Web> {
     Router::new()
         .route("/queue", get(list))
         .route("/queue/act", post(act))
+        .route("/queue/many", get(ask_many).post(act_on_many))
         .route("/queue/destinations", get(destinations))
 }
 
@@ -43,17 +46,15 @@ async fn list(
     State(web): State<Web>,
     Query(query): Query<BTreeMap<String, String>>,
 ) -> Response {
-    let address = query.get("address").map_or("", |text| text.trim()).to_owned();
-    let held = query.contains_key("held");
-    let filter = QueueFilter {
-        address: Some(address.clone()).filter(|address| !address.is_empty()),
-        held: held.then_some(true),
-        limit: ROWS,
-        ..QueueFilter::default()
-    };
-    let caller = viewer.caller();
-    let page = Page::of("queue", "Queue", viewer);
-    match web.control.run_as(&caller, Request::QueueList { filter }).await {
+    shown(&web, Page::of("queue", "Queue", viewer), &query).await
+}
+
+/// The list, as far as a query narrows it.
+async fn shown(web: &Web, page: Page, query: &BTreeMap<String, String>) -> Response {
+    let Some(viewer) = &page.viewer else { return refused(page, Answer::Done) };
+    let filter = QueueFilter { limit: ROWS, ..searched(query) };
+    let (address, held) = (filter.address.clone().unwrap_or_default(), filter.held.is_some());
+    match web.control.run_as(&viewer.caller(), Request::QueueList { filter }).await {
         Answer::Queue { rows } => show(&Queue { page, address, held, rows }),
         other => refused(page, other),
     }
@@ -115,6 +116,88 @@ async fn destinations(viewer: Viewer, State(web): State<Web>) -> Response {
     rows.sort_by_key(|row| std::cmp::Reverse(row.deliveries));
     rows.truncate(ROWS);
     show(&Destinations { page, rows, looked })
+}
+
+/// What is done to all that a search finds, in the imperative; `None`: nothing of that name.
+fn many(word: &str) -> Option<(QueueAction, &'static str)> {
+    Some(match word {
+        "retry" => (QueueAction::Retry, "Retry now"),
+        "hold" => (QueueAction::Hold, "Hold"),
+        "release" => (QueueAction::Release, "Release"),
+        "delete" => (QueueAction::Delete, "Delete without a notice to anyone"),
+        _ => return None,
+    })
+}
+
+/// What a search of the queue finds, from a query or a form.
+fn searched(given: &BTreeMap<String, String>) -> QueueFilter {
+    let address = given.get("address").map(|text| text.trim().to_owned());
+    let held = given.contains_key("held").then_some(true);
+    QueueFilter { address: address.filter(|text| !text.is_empty()), held, ..QueueFilter::default() }
+}
+
+#[derive(Template)]
+#[template(path = "queue_many.html")]
+struct Many {
+    page: Page,
+    words: &'static str,
+    action: String,
+    danger: bool,
+    address: String,
+    held: bool,
+    /// Deliveries that it would be done to, as far as they were counted.
+    count: String,
+    rows: Vec<QueueRow>,
+    more: bool,
+}
+
+/// What an act on many would do, before it is done.
+async fn ask_many(
+    viewer: Viewer,
+    State(web): State<Web>,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> Response {
+    let caller = viewer.caller();
+    let page = Page::of("queue", "Queue", viewer);
+    let action = query.get("action").cloned().unwrap_or_default();
+    let Some((kind, words)) = many(&action) else {
+        return sentence(StatusCode::BAD_REQUEST, page, "There is nothing of that name to do.");
+    };
+    let filter = searched(&query);
+    let (address, held) = (filter.address.clone().unwrap_or_default(), filter.held.is_some());
+    let filter = QueueFilter { limit: LOOK, ..filter };
+    let mut rows = match web.control.run_as(&caller, Request::QueueList { filter }).await {
+        Answer::Queue { rows } => rows,
+        other => return refused(page, other),
+    };
+    let count = match rows.len() {
+        1 => "1 delivery".to_owned(),
+        LOOK => format!("{LOOK} deliveries or more"),
+        count => format!("{count} deliveries"),
+    };
+    let more = rows.len() > NAMED;
+    rows.truncate(NAMED);
+    show(&Many { page, words, action, danger: kind == QueueAction::Delete, address, held, count, rows, more })
+}
+
+async fn act_on_many(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {
+    if let Some(response) = viewer.refusal(&form) {
+        return response;
+    }
+    let caller = viewer.caller();
+    let page = Page::of("queue", "Queue", viewer);
+    let Some((action, words)) = many(field(&form, "action")) else {
+        return sentence(StatusCode::BAD_REQUEST, page, "There is nothing of that name to do.");
+    };
+    let filter = searched(&form);
+    match web.control.run_as(&caller, Request::QueueAct { filter, action }).await {
+        Answer::Changed { count } => {
+            let notice =
+                format!("{words}: done to {count} {}.", if count == 1 { "delivery" } else { "deliveries" });
+            shown(&web, Page { notice, ..page }, &BTreeMap::new()).await
+        }
+        other => refused(page, other),
+    }
 }
 
 async fn act(viewer: Viewer, State(web): State<Web>, form: Form) -> Response {

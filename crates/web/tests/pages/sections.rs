@@ -52,6 +52,31 @@ async fn a_message_is_bounced_from_its_page_and_the_notice_waits() {
 }
 
 #[tokio::test]
+async fn what_is_done_to_all_that_a_search_finds_is_told_before_it_is_done() {
+    let mut world = World::new(LISTENERS, PipeDialer::new()).await;
+    for to in ["bob@far.example", "bob@far.example", "carol@far.example"] {
+        world.queued(to, "plan.pdf").await;
+    }
+    assert!(world.get("/queue?address=bob").await.contains("All that this search finds at once"));
+    let told = world.get("/queue/many?address=bob&action=delete").await;
+    assert!(
+        told.contains("Delete without a notice to anyone: 2 deliveries") && !told.contains("carol@"),
+        "{told}"
+    );
+    let form = [("address", "bob"), ("action", "hold")];
+    assert!(world.post("/queue/many", &form).await.body.contains("Hold: done to 2 deliveries."));
+    assert!(
+        world.get("/queue/many?address=&held=true&action=release").await.contains("Release: 2 deliveries")
+    );
+    let form = [("address", "bob"), ("held", "true"), ("action", "delete")];
+    assert!(world.post("/queue/many", &form).await.body.contains("done to 2 deliveries."));
+    assert!(world.get("/queue").await.contains("carol@far.example"));
+    assert!(world.get("/queue/many?address=bob&action=retry").await.contains("Nothing fits that."));
+    let nothing = world.post("/queue/many", &[("action", "bounce")]).await;
+    assert_eq!(nothing.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
 async fn users_are_added_changed_and_removed_and_the_audit_log_knows() {
     let mut world = World::new(LISTENERS, PipeDialer::new()).await;
     assert!(world.get("/users").await.contains("There is none."));
