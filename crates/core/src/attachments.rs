@@ -139,7 +139,7 @@ pub enum Access {
     Code,
 }
 
-/// What a scanner says of a blob.
+/// What a scanner, or an administrator, says of a blob.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Check {
@@ -152,6 +152,25 @@ pub enum Check {
     Found,
     /// The scanner cannot take it. Who gets it all the same is the administrator's rule ([`crate::scan::release`]).
     Unscannable,
+    /// An administrator said that nobody gets it.
+    Refused,
+}
+
+impl Check {
+    /// All of them.
+    pub const ALL: [Check; 5] =
+        [Check::Clear, Check::Waiting, Check::Found, Check::Unscannable, Check::Refused];
+
+    /// As it is stored, and as the API and lists show it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Check::Clear => "clear",
+            Check::Waiting => "waiting",
+            Check::Found => "found",
+            Check::Unscannable => "unscannable",
+            Check::Refused => "refused",
+        }
+    }
 }
 
 /// How the links of a message are made.
@@ -248,7 +267,7 @@ pub struct SharedFile {
     pub sha256: String,
     /// Downloads counted.
     pub downloads: u64,
-    /// What a scanner says of it.
+    /// What a scanner, or an administrator, says of it.
     #[serde(default)]
     pub check: Check,
     /// Its blob.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use vouchsafe_smtp::Mailbox;
 use vouchsafe_smtp::reply::printable;
 
-use crate::attachments::{Check, Share};
+use crate::attachments::{Check, Share, SharedFile};
 use crate::automatic::Automatic;
 use crate::envelope::MessageId;
 use crate::ports::Accepted;
@@ -46,6 +46,8 @@ pub enum Release {
     Held,
     /// Something harmful was found in it.
     Quarantined,
+    /// An administrator said that nobody gets it.
+    Refused,
 }
 
 impl Release {
@@ -61,9 +63,65 @@ pub fn release(check: Check, known_sender: bool, unscanned: Unscanned) -> Releas
         (Check::Clear, _) => Release::Given,
         (Check::Waiting, _) => Release::Checking,
         (Check::Found, _) => Release::Quarantined,
+        (Check::Refused, _) => Release::Refused,
         (Check::Unscannable, Unscanned::Notice) => Release::GivenUnchecked,
         (Check::Unscannable, Unscanned::HoldInbound) if known_sender => Release::GivenUnchecked,
         (Check::Unscannable, _) => Release::Held,
+    }
+}
+
+/// What an administrator says of files by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// Recipients get what could not be checked or was refused; what is harmful only if this says so.
+    Release {
+        /// Files in which something was found, too.
+        harmful: bool,
+    },
+    /// Nobody gets them any more.
+    Refuse,
+}
+
+impl Word {
+    /// What is said of a file then.
+    pub fn check(self) -> Check {
+        match self {
+            Word::Release { .. } => Check::Clear,
+            Word::Refuse => Check::Refused,
+        }
+    }
+
+    /// The files of a message that this changes, or of them this one alone; an error is for the administrator. What waits
+    /// for the scanner is left to it: its answer would come on top.
+    pub fn files(self, files: &[SharedFile], only: Option<u32>) -> Result<Vec<&SharedFile>, String> {
+        let named = |file: &&SharedFile| only.is_none_or(|only| only == file.position);
+        let named: Vec<&SharedFile> = files.iter().filter(named).collect();
+        if let (Some(number), true) = (only, named.is_empty()) {
+            return Err(format!(
+                "the message has no file {number}; `vouchsafe attachments show` lists its files"
+            ));
+        }
+        let concerned = |file: &&SharedFile| match self {
+            Word::Release { .. } => matches!(file.check, Check::Unscannable | Check::Found | Check::Refused),
+            Word::Refuse => matches!(file.check, Check::Clear | Check::Unscannable),
+        };
+        let concerned: Vec<&SharedFile> = named.iter().copied().filter(concerned).collect();
+        let called = |file: &SharedFile| format!("file {} ({})", file.position, file.file_name);
+        match concerned.iter().find(|file| file.check == Check::Found) {
+            Some(file) if self == (Word::Release { harmful: false }) => {
+                return Err(format!(
+                    "something harmful was found in {}; nothing was done: leave it out, or release harmful files on purpose",
+                    called(file)
+                ));
+            }
+            _ if !concerned.is_empty() => return Ok(concerned),
+            _ => {}
+        }
+        Err(match (named.iter().find(|file| file.check == Check::Waiting), self) {
+            (Some(file), _) => format!("{} waits for the scanner; decide when it has answered", called(file)),
+            (None, Word::Release { .. }) => "none of the files is withheld".to_owned(),
+            (None, Word::Refuse) => "all of the files are withheld already".to_owned(),
+        })
     }
 }
 
@@ -204,7 +262,55 @@ mod tests {
                 assert_eq!(release(Check::Waiting, known, unscanned), Checking);
                 assert_eq!(release(Check::Found, known, unscanned), Quarantined);
                 assert_eq!(release(Check::Clear, known, unscanned), Given);
+                assert_eq!(release(Check::Refused, known, unscanned), Refused);
             }
         }
+    }
+
+    fn files(checks: &[Check]) -> Vec<SharedFile> {
+        let file = |(check, position): (&Check, u32)| SharedFile {
+            position,
+            file_name: format!("{position}.bin"),
+            media_type: "application/octet-stream".to_owned(),
+            size: 1,
+            sha256: String::new(),
+            downloads: 0,
+            check: *check,
+            blob: None,
+        };
+        checks.iter().zip(0..).map(file).collect()
+    }
+
+    #[test]
+    fn an_administrator_decides_about_what_the_scanner_has_answered() {
+        let all = [Check::Clear, Check::Waiting, Check::Unscannable, Check::Refused];
+        let all = files(&all);
+        let numbers = |word: Word, files: &[SharedFile], only| {
+            word.files(files, only).map(|files| files.iter().map(|file| file.position).collect::<Vec<_>>())
+        };
+        let (free, refuse) = (Word::Release { harmful: false }, Word::Refuse);
+        assert_eq!(numbers(free, &all, None), Ok(vec![2, 3]));
+        assert_eq!(numbers(free, &all, Some(3)), Ok(vec![3]));
+        assert_eq!(numbers(refuse, &all, None), Ok(vec![0, 2]));
+        for (word, only, part) in [
+            (free, Some(0), "none of the files is withheld"),
+            (free, Some(1), "file 1 (1.bin) waits for the scanner"),
+            (free, Some(4), "has no file 4"),
+            (refuse, Some(1), "waits for the scanner"),
+            (refuse, Some(3), "withheld already"),
+        ] {
+            let said = numbers(word, &all, only).expect_err(part);
+            assert!(said.contains(part), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_is_harmful_is_released_on_purpose_only() {
+        let files = files(&[Check::Unscannable, Check::Found]);
+        let said = Word::Release { harmful: false }.files(&files, None).expect_err("one is harmful");
+        assert!(said.contains("harmful was found in file 1 (1.bin)"), "{said}");
+        assert_eq!(Word::Release { harmful: false }.files(&files, Some(0)).map(|files| files.len()), Ok(1));
+        assert_eq!(Word::Release { harmful: true }.files(&files, None).map(|files| files.len()), Ok(2));
+        assert_eq!(Word::Refuse.files(&files, None).map(|files| files.len()), Ok(1));
     }
 }

@@ -159,7 +159,7 @@ pub enum Request {
         #[serde(flatten)]
         filter: ShareFilter,
     },
-    /// Takes links back, extends, holds or erases what the filter names; it must name something.
+    /// Takes links back, extends, holds, erases, releases or refuses what the filter names; it must name something.
     AttachmentsAct { filter: ShareFilter, act: ShareAct },
     /// Lines of the audit log of detached files behind this number, of one message if it is named, at most 1,000.
     AttachmentsAudit {

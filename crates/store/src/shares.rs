@@ -191,6 +191,7 @@ pub fn check_line(
         (Check::Waiting, _) => "to be checked",
         (Check::Found, _) => "harmful",
         (Check::Unscannable, _) => "not checked",
+        (Check::Refused, _) => "refused",
     };
     let (position, name) = file;
     let detail = format!("file {position} ({name}): {said}: {detail}");
@@ -198,7 +199,7 @@ pub fn check_line(
 }
 
 /// Whether a fresh blob may be replaced by an equal one that is there, of which this is known. `scanned`: a scanner, or
-/// an administrator, has said so.
+/// an administrator, has said so. What an administrator refused stays refused when it comes again.
 pub fn replaces(there: Check, scanned: bool, fresh: Check) -> bool {
     match (fresh, there) {
         (Check::Waiting, Check::Clear) => scanned,

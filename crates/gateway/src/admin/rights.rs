@@ -30,7 +30,14 @@ impl Request {
             | VerdictsFlush { .. }
             | GuardLift { .. }
             | AuditList { .. }
-            | AttachmentsAct { act: ShareAct::Revoke { .. } | ShareAct::Extend { .. }, .. }
+            | AttachmentsAct {
+                act:
+                    ShareAct::Revoke { .. }
+                    | ShareAct::Extend { .. }
+                    | ShareAct::Release { harmful: false, .. }
+                    | ShareAct::Refuse { .. },
+                ..
+            }
             | AttachmentsAudit { .. }
             | SettingsShow
             | SettingsHistory => Role::Operator,
@@ -147,6 +154,9 @@ mod tests {
         let act = |act| Request::AttachmentsAct { filter: Default::default(), act };
         assert!(act(ShareAct::Revoke { link: None }).needs() == Role::Operator);
         assert!(act(ShareAct::Erase).needs() == Role::Admin);
+        assert!(act(ShareAct::Release { file: None, harmful: false }).needs() == Role::Operator);
+        assert!(act(ShareAct::Release { file: None, harmful: true }).needs() == Role::Admin);
+        assert!(act(ShareAct::Refuse { file: None }).needs() == Role::Operator);
         assert!(act(ShareAct::Hold { on: false }).needs() == Role::Admin);
     }
 }

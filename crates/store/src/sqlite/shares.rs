@@ -106,7 +106,7 @@ fn adopt(
                 fresh.key,
                 there.is_some(),
                 now.0,
-                check_word(check)
+                check.word()
             ])?;
     }
     Ok(there.unwrap_or_else(|| fresh.name.clone()))
@@ -394,7 +394,7 @@ fn page(
     let untold = filter.untold.map(|before| before.0);
     let only_left = filter.left_queue;
     let state = filter.state.map(ShareState::word);
-    let check = filter.check.map(check_word);
+    let check = filter.check.map(Check::word);
     let (hold, page, now) = (filter.hold, PAGE as i64, filter.now.0);
     let wanted = params![behind, only, before, hold, untold, only_left, page, state, now, check];
     statement.query_map(wanted, read_share)?.collect()
@@ -435,23 +435,9 @@ fn access_word(access: Access) -> &'static str {
     }
 }
 
-fn check_word(check: Check) -> &'static str {
-    match check {
-        Check::Clear => "clear",
-        Check::Waiting => "waiting",
-        Check::Found => "found",
-        Check::Unscannable => "unscannable",
-    }
-}
-
 /// What is not understood is not given out.
 fn read_check(word: &str) -> Check {
-    match word {
-        "clear" => Check::Clear,
-        "waiting" => Check::Waiting,
-        "unscannable" => Check::Unscannable,
-        _ => Check::Found,
-    }
+    Check::ALL.into_iter().find(|check| check.word() == word).unwrap_or(Check::Found)
 }
 
 fn files(connection: &Connection, message: MessageId) -> rusqlite::Result<Vec<SharedFile>> {
@@ -550,7 +536,7 @@ pub fn set_check(
     let Some(before) = before else { return Ok(()) };
     connection
         .prepare_cached("UPDATE blob SET checked = ?2, scanned = 1 WHERE name = ?1")?
-        .execute(params![blob, check_word(check)])?;
+        .execute(params![blob, check.word()])?;
     let files: Vec<(MessageId, u32, String)> = connection
         .prepare_cached("SELECT message, min(position), file_name FROM attachment WHERE blob = ?1 GROUP BY message ORDER BY message")?
         .query_map([blob], |row| Ok((message_id(row, 0)?, row.get(1)?, row.get(2)?)))?

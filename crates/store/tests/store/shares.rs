@@ -72,6 +72,7 @@ suite! {
     a_cap_holds_for_each_file_and_link,
     what_a_scanner_says_belongs_to_the_content,
     what_nobody_was_asked_about_does_not_stand_for_what_is_to_be_checked,
+    what_an_administrator_says_stands,
     a_sender_has_links_of_his_own,
     equal_content_is_kept_once,
     a_form_stays_with_its_route_until_the_message_leaves,
@@ -346,6 +347,43 @@ async fn what_nobody_was_asked_about_does_not_stand_for_what_is_to_be_checked(gi
     accept(4, Check::Waiting).await;
     assert_eq!(file(4).await, (Check::Clear, new));
     assert!(given.store.audit(0, None, 100).await.unwrap().iter().all(|line| line.what == "store"));
+}
+
+async fn what_an_administrator_says_stands(given: Given) {
+    let accept = async |number| {
+        let mut message = detached(&*given.blobs, number, &octets(id(1), 100)).await.unwrap();
+        message.detached.as_mut().unwrap().check = Check::Waiting;
+        given.store.accept(message).await.unwrap();
+    };
+    let file = async |number| {
+        let landing = given.store.landing(secret(number).token(0).hash()).await.unwrap().unwrap();
+        let file = &landing.share.files[0];
+        (file.check, file.blob.as_ref().unwrap().name.clone())
+    };
+    let refused = async || {
+        let filter = ShareFilter { check: Some(Check::Refused), ..ShareFilter::default() };
+        given.store.shares(filter).await.unwrap().iter().map(|share| share.message).collect::<Vec<_>>()
+    };
+    accept(1).await;
+    let blob = file(1).await.1;
+    let say = async |check, who: &str| {
+        given.store.set_check(blob.clone(), check, String::new(), who.to_owned(), NOW).await.unwrap();
+    };
+    say(Check::Clear, "clamd").await;
+    assert_eq!(refused().await, []);
+    say(Check::Refused, "admin carol").await;
+    // It comes again, and is not asked about anew.
+    accept(2).await;
+    assert_eq!(file(2).await, (Check::Refused, blob.clone()));
+    assert_eq!(refused().await, [id(1), id(2)]);
+    say(Check::Clear, "admin dave").await;
+    assert_eq!((file(1).await.0, file(2).await.0), (Check::Clear, Check::Clear));
+    assert_eq!(refused().await, []);
+    let lines = given.store.audit(0, None, 100).await.unwrap();
+    let scans = lines.iter().filter(|line| line.what == "scan");
+    let said: Vec<String> = scans.map(|line| format!("{} {}", line.who, line.detail)).collect();
+    let free = "admin dave file 0 (plan.pdf): given free";
+    assert_eq!(said, ["admin carol file 0 (plan.pdf): refused", free, free]);
 }
 
 async fn a_sender_has_links_of_his_own(given: Given) {

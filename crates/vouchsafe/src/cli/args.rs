@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use vouchsafe_core::attachments::Check;
 use vouchsafe_fakes::delegate::SITES;
 
 /// SMTP gateway that asks your mail server before it says yes.
@@ -228,6 +230,9 @@ pub enum AttachmentsCommand {
         /// Only those on hold.
         #[arg(long)]
         held: bool,
+        /// Only those with a file of which the scanner, or an administrator, says this.
+        #[arg(long, value_name = "STATE", value_parser = PossibleValuesParser::new(Check::ALL.map(Check::word)))]
+        check: Option<String>,
         /// At most this many.
         #[arg(long, default_value_t = 1000)]
         limit: usize,
@@ -268,6 +273,25 @@ pub enum AttachmentsCommand {
         /// Really, when more than one named message goes.
         #[arg(long)]
         yes: bool,
+    },
+    /// Give recipients the files of a message that could not be checked or were refused.
+    Release {
+        /// Message id.
+        id: String,
+        /// Only this file, by the number that `show` gives it.
+        #[arg(long, value_name = "NO")]
+        file: Option<u32>,
+        /// Also files in which something harmful was found.
+        #[arg(long)]
+        harmful: bool,
+    },
+    /// Give the files of a message to nobody any more, also when they come again.
+    Refuse {
+        /// Message id.
+        id: String,
+        /// Only this file, by the number that `show` gives it.
+        #[arg(long, value_name = "NO")]
+        file: Option<u32>,
     },
     /// The audit log of store, fetch, revoke and erase, one JSON value a line; fails if a line was changed or taken out.
     Export {
@@ -574,6 +598,9 @@ mod tests {
             "attachments extend --sender a@example.com --for 7d",
             "attachments hold --recipient a@example.com --release",
             "attachments erase --recipient a@example.com --yes",
+            "attachments list --check unscannable",
+            "attachments release 0190 --file 1 --harmful",
+            "attachments refuse 0190 --file 1",
             "attachments export --message 0190",
             "users add alice",
             "users list --data-dir d",

@@ -1,8 +1,8 @@
-//! `attachments list | show | revoke | extend | hold | erase | export`: files that were swapped for links.
+//! `attachments list | show | revoke | extend | hold | erase | release | refuse | export`: files that were swapped for links.
 
 use serde_json::json;
 use vouchsafe_config::parse_time;
-use vouchsafe_core::attachments::{AuditRow, Share, ShareFilter};
+use vouchsafe_core::attachments::{AuditRow, Check, Share, ShareFilter};
 use vouchsafe_core::ports::Clock;
 use vouchsafe_core::{MessageId, Timestamp};
 use vouchsafe_gateway::control::{Request, Response};
@@ -17,9 +17,10 @@ use super::output::{Output, cell, count, size, table};
 /// Runs the command.
 pub async fn run(place: &Place, command: AttachmentsCommand, out: &mut Output<'_>) -> Result<(), Failure> {
     match command {
-        AttachmentsCommand::List { text, address, held, limit } => {
+        AttachmentsCommand::List { text, address, held, check, limit } => {
             let hold = held.then_some(true);
-            let filter = ShareFilter { text, address, hold, limit, ..ShareFilter::default() };
+            let check = Check::ALL.into_iter().find(|known| check.as_deref() == Some(known.word()));
+            let filter = ShareFilter { text, address, hold, check, limit, ..ShareFilter::default() };
             let (now, shares) = shares(place, filter).await?;
             Ok(out.give(|| list_text(&shares, now), || json!(shares))?)
         }
@@ -51,8 +52,19 @@ pub async fn run(place: &Place, command: AttachmentsCommand, out: &mut Output<'_
             }
             act(place, whose, ShareAct::Erase, "erased", out).await
         }
+        AttachmentsCommand::Release { id, file, harmful } => {
+            act(place, one(id), ShareAct::Release { file, harmful }, "given free", out).await
+        }
+        AttachmentsCommand::Refuse { id, file } => {
+            act(place, one(id), ShareAct::Refuse { file }, "nobody gets them any more", out).await
+        }
         AttachmentsCommand::Export { message } => export(place, message, out).await,
     }
+}
+
+/// A message by its id alone.
+fn one(id: String) -> Whose {
+    Whose { id: Some(id), sender: None, recipient: None }
 }
 
 async fn shares(place: &Place, filter: ShareFilter) -> Result<(Timestamp, Vec<Share>), Failure> {
@@ -187,12 +199,13 @@ fn show_text(share: &Share, now: Timestamp) -> String {
             file.position.to_string(),
             size(file.size),
             file.downloads.to_string(),
+            file.check.word().to_owned(),
             file.sha256.clone(),
             cell(&file.file_name, 120),
         ]
     };
     let files: Vec<_> = share.files.iter().map(file).collect();
-    text += &table(&["NO", "SIZE", "FETCHED", "SHA-256", "NAME"], &files);
+    text += &table(&["NO", "SIZE", "FETCHED", "CHECK", "SHA-256", "NAME"], &files);
     text += "\nLinks\n";
     let link = |link: &vouchsafe_core::attachments::LinkRow| {
         vec![

@@ -128,6 +128,7 @@ impl Pages {
                 (Release::Checking, _) => words.checking.to_owned(),
                 (Release::Held, _) => words.held.to_owned(),
                 (Release::Quarantined, _) => words.quarantined.to_owned(),
+                (Release::Refused, _) => words.refused.to_owned(),
                 (_, Some(0)) => words.used_up.to_owned(),
                 (Release::GivenUnchecked, _) => words.unchecked.to_owned(),
                 (Release::Given, Some(left)) => fill(words.left, &left.to_string()),
@@ -198,6 +199,7 @@ impl Pages {
                 let sentence = match release {
                     Release::Checking => words.checking,
                     Release::Quarantined => words.quarantined,
+                    Release::Refused => words.refused,
                     _ => words.held,
                 };
                 let title = words.unavailable_title;

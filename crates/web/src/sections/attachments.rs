@@ -49,16 +49,12 @@ const STANDINGS: &[(&str, &str)] = &[
     ("waiting", "waiting for the scanner"),
     ("found", "harmful"),
     ("unscannable", "not checked"),
+    ("refused", "refused"),
 ];
 
 /// A state or what a scanner says, for the filter.
 fn standing(word: &str) -> (Option<ShareState>, Option<Check>) {
-    let check = match word {
-        "waiting" => Some(Check::Waiting),
-        "found" => Some(Check::Found),
-        "unscannable" => Some(Check::Unscannable),
-        _ => None,
-    };
+    let check = Check::ALL.into_iter().find(|check| check.word() == word);
     (ShareState::ALL.into_iter().find(|state| state.word() == word), check)
 }
 
@@ -79,6 +75,7 @@ fn check_words(check: &Check) -> &'static str {
         Check::Waiting => "waits for the scanner: nobody gets it yet",
         Check::Found => "harmful: nobody gets it",
         Check::Unscannable => "could not be checked",
+        Check::Refused => "refused: nobody gets it",
     }
 }
 
@@ -101,7 +98,7 @@ struct Row {
 
 impl Row {
     fn new(share: Share, now: Timestamp) -> Row {
-        let worst = [Check::Found, Check::Waiting, Check::Unscannable];
+        let worst = [Check::Found, Check::Waiting, Check::Unscannable, Check::Refused];
         let check = worst.into_iter().find(|check| share.files.iter().any(|file| file.check == *check));
         Row {
             state: state_words(share.state(now)),

@@ -141,4 +141,7 @@ async fn what_a_scanner_has_not_cleared_is_not_given() {
     // What was granted is not given either.
     assert_eq!(world.get(&at).await.status, StatusCode::FORBIDDEN);
     assert!(world.get(&link).await.text().contains("something harmful"));
+    say(Check::Refused).await;
+    assert_eq!(world.get(&at).await.status, StatusCode::FORBIDDEN);
+    assert!(world.get(&link).await.text().contains("Withheld by the administrator"));
 }

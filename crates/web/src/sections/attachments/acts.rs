@@ -39,6 +39,7 @@ fn wanted(web: &Web, given: &BTreeMap<String, String>) -> Result<Wanted, &'stati
         Some(Ok(id)) => Some(id),
         None => None,
     };
+    let number = |name: &str| text(name).and_then(|number| number.parse().ok());
     let act = match text("act").as_deref() {
         Some("revoke") => ShareAct::Revoke { link: text("link") },
         Some("extend") => {
@@ -50,6 +51,9 @@ fn wanted(web: &Web, given: &BTreeMap<String, String>) -> Result<Wanted, &'stati
         Some("hold") => ShareAct::Hold { on: true },
         Some("release") => ShareAct::Hold { on: false },
         Some("erase") => ShareAct::Erase,
+        Some("free") => ShareAct::Release { file: number("file"), harmful: false },
+        Some("free_harmful") => ShareAct::Release { file: number("file"), harmful: true },
+        Some("refuse") => ShareAct::Refuse { file: number("file") },
         _ => return Err("There is nothing of that name to do."),
     };
     let (sender, recipient) = (text("sender"), text("recipient"));
@@ -64,6 +68,8 @@ fn words(act: &ShareAct) -> String {
         ShareAct::Hold { on: true } => "Put on hold".to_owned(),
         ShareAct::Hold { on: false } => "End the hold".to_owned(),
         ShareAct::Erase => "Delete files and links for good".to_owned(),
+        ShareAct::Release { .. } => "Give free what was withheld".to_owned(),
+        ShareAct::Refuse { .. } => "Give the files to nobody".to_owned(),
     }
 }
 
@@ -75,6 +81,8 @@ fn done(act: &ShareAct) -> String {
         ShareAct::Hold { on: true } => "on hold".to_owned(),
         ShareAct::Hold { on: false } => "no longer on hold".to_owned(),
         ShareAct::Erase => "deleted".to_owned(),
+        ShareAct::Release { .. } => "files given free".to_owned(),
+        ShareAct::Refuse { .. } => "files given to nobody any more".to_owned(),
     }
 }
 
