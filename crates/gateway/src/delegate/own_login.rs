@@ -1,8 +1,9 @@
 //! Our own login at a delegate that answers about recipients only after one (`recipients.login`).
 //!
 //! One session logs in at a time, and a refused login is not tried again before accounts have forgotten it: whatever is
-//! wrong with the password, the account is never locked by us. A changed setting is tried at once: its delegate is new.
-//! Proof: `transcripts/e2e/own_login_*`.
+//! wrong with the password, the account is never locked by us. A changed setting is tried at once: its delegate is new. So is
+//! what an administrator asks for (`delegate test recipient`), and what comes of that counts.
+//! Proof: `transcripts/e2e/own_login_*`, `tests/own_login.rs`.
 
 use std::time::Duration;
 
@@ -14,6 +15,15 @@ use vouchsafe_smtp::Tick;
 
 /// Active Directory clears its counter of wrong passwords after 30 quiet minutes (FACTS section 2).
 const QUIET: Duration = Duration::from_secs(35 * 60);
+
+/// Whose wish a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// Somebody's who sends mail.
+    Sender,
+    /// The administrator's, who may have mended what was wrong.
+    Administrator,
+}
 
 /// What came of the last login.
 #[derive(Default)]
@@ -28,6 +38,7 @@ impl OwnLogin {
         &self,
         endpoint: &Endpoint,
         clock: &dyn Clock,
+        wish: Wish,
         opening: impl Future<Output = Result<Connection, Fault>>,
     ) -> Result<Connection, Fault> {
         if endpoint.login.is_none() {
@@ -35,6 +46,7 @@ impl OwnLogin {
         }
         let mut refused = self.refused.lock().await;
         if let Some((since, fault)) = &*refused
+            && wish == Wish::Sender
             && clock.tick().since(*since) < QUIET
         {
             return Err(fault.clone());
@@ -44,7 +56,7 @@ impl OwnLogin {
             opened.as_ref().err().filter(|fault| is_guess(fault)).map(|fault| (clock.tick(), fault.clone()));
         if let Some((_, fault)) = &*refused {
             tracing::error!(blame = "delegate", delegate = %endpoint, %fault, minutes = QUIET.as_secs() / 60,
-                "our own login (recipients.login) was not taken; it is tried again after these minutes, or when the settings change");
+                "our own login (recipients.login) was not taken; it is tried again after these minutes, when the settings change, or by `vouchsafe delegate test recipient`");
         }
         opened
     }

@@ -253,6 +253,11 @@ impl Recipients {
         lock(&self.shared.state).cache.known_good(text, &self.shared.times, now)
     }
 
+    /// The gate before sessions that log in.
+    pub(super) fn own_login(&self) -> &OwnLogin {
+        &self.shared.own_login
+    }
+
     /// Sessions, how many there may be, questions that wait for one.
     pub(super) fn load(&self) -> (u64, u64, u64) {
         let state = lock(&self.shared.state);

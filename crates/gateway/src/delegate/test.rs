@@ -13,6 +13,7 @@ use vouchsafe_net::client::{Connection, Fault, Timeouts, TraceSink};
 use vouchsafe_net::imap::ImapConnection;
 use vouchsafe_smtp::{Mailbox, Reply, Secret};
 
+use super::own_login::Wish;
 use super::{Delegate, lock};
 
 /// A question, its dialogue in transcript form, and what the answer means.
@@ -102,7 +103,9 @@ impl Delegate {
 
     async fn open(&self, endpoint: &Endpoint, sink: TraceSink) -> Result<Connection, Fault> {
         let means = &self.means;
-        Connection::open(&means.connector, endpoint, &means.hello, &Timeouts::default(), sink).await
+        let timeouts = Timeouts::default();
+        let opening = Connection::open(&means.connector, endpoint, &means.hello, &timeouts, sink);
+        self.recipients.own_login().open(endpoint, &*means.clock, Wish::Administrator, opening).await
     }
 }
 

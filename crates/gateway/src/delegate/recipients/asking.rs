@@ -16,6 +16,7 @@ use vouchsafe_smtp::{Mailbox, Reply, Tick};
 use super::place::{Idled, Place};
 use super::{Purpose, Question, Shared, unavailable};
 use crate::delegate::lock;
+use crate::delegate::own_login::Wish;
 use crate::delegate::relay_gate::Shown;
 
 /// A session's longest life; an Exchange Edge closes at 5 min.
@@ -240,7 +241,7 @@ impl Shared {
             self.pace.session().await;
             let sink = means.trace.sink(session, &endpoint.to_string(), 'D');
             let opening = Connection::open(&means.connector, endpoint, &means.hello, &timeouts, sink);
-            match self.own_login.open(endpoint, &*means.clock, opening).await {
+            match self.own_login.open(endpoint, &*means.clock, Wish::Sender, opening).await {
                 Ok(connection) => {
                     let since = means.clock.tick();
                     return Ok(Kept {
