@@ -15,6 +15,7 @@ use crate::attachments::{Check, Share, SharedFile};
 use crate::automatic::Automatic;
 use crate::envelope::MessageId;
 use crate::ports::Accepted;
+use crate::stub::Language;
 use crate::time::Timestamp;
 
 /// Characters of a finding that are kept.
@@ -144,21 +145,63 @@ pub struct FoundMail<'a> {
     pub files: &'a str,
     /// What was found.
     pub found: &'a str,
+    /// In which language.
+    pub language: Language,
 }
 
 /// Writes the mail.
 pub fn notice(mail: &FoundMail<'_>) -> Accepted {
-    let FoundMail { hostname, id, now, to, accepted_domain, share, files, found } = *mail;
-    let text = format!(
-        "Your message of {} reached its recipients, but not this file of it:\r\n\r\n    {files}\r\n\r\n\
-         The virus scanner of {hostname} found {found} in it. Nobody can download it.\r\n\
-         Please have your computer checked, and tell your administrator.\r\n\r\n\
-         The message has the id {}.",
-        share.created.rfc5322(),
-        share.message
-    );
-    let subject = "A file that you sent was blocked";
-    Automatic { hostname, id, now, to, accepted_domain, from: "Virus scanner", subject, text: &text }.mail()
+    let FoundMail { hostname, id, now, to, accepted_domain, .. } = *mail;
+    let (from, subject, text) = words(mail);
+    Automatic { hostname, id, now, to, accepted_domain, from, subject, text: &text }.mail()
+}
+
+/// Who the mail is from and its subject, both in ASCII since they are header fields; its text.
+fn words(mail: &FoundMail<'_>) -> (&'static str, &'static str, String) {
+    let FoundMail { hostname, share, files, found, language, .. } = *mail;
+    let (day, id) = (language.day(share.created), share.message);
+    match language {
+        Language::English => (
+            "Virus scanner",
+            "A file that you sent was blocked",
+            format!(
+                "Your message of {day} reached its recipients, but not this file of it:\r\n\r\n    {files}\r\n\r\n\
+                 The virus scanner of {hostname} found {found} in it. Nobody can download it.\r\n\
+                 Please have your computer checked, and tell your administrator.\r\n\r\n\
+                 The message has the id {id}."
+            ),
+        ),
+        Language::German => (
+            "Virenscanner",
+            "Eine Datei, die Sie gesendet haben, wurde gesperrt",
+            format!(
+                "Ihre Nachricht vom {day} ist bei ihren Empfängern, diese Datei daraus nicht:\r\n\r\n    {files}\r\n\r\n\
+                 Der Virenscanner von {hostname} hat darin {found} gefunden. Niemand kann sie herunterladen.\r\n\
+                 Bitte lassen Sie Ihren Rechner prüfen, und sagen Sie Ihrem Administrator Bescheid.\r\n\r\n\
+                 Die Nachricht hat die Kennung {id}."
+            ),
+        ),
+        Language::French => (
+            "Antivirus",
+            "Un fichier que vous avez envoye a ete bloque",
+            format!(
+                "Votre message du {day} est parvenu à ses destinataires, mais sans ce fichier :\r\n\r\n    {files}\r\n\r\n\
+                 L’antivirus de {hostname} y a trouvé {found}. Personne ne peut le télécharger.\r\n\
+                 Faites vérifier votre ordinateur et prévenez votre administrateur.\r\n\r\n\
+                 Le message porte l’identifiant {id}."
+            ),
+        ),
+        Language::Spanish => (
+            "Antivirus",
+            "Un archivo que usted envio ha sido bloqueado",
+            format!(
+                "Su mensaje del {day} ha llegado a sus destinatarios, pero sin este archivo:\r\n\r\n    {files}\r\n\r\n\
+                 El antivirus de {hostname} ha encontrado {found} en él. Nadie puede descargarlo.\r\n\
+                 Haga revisar su equipo y avise a su administrador.\r\n\r\n\
+                 El mensaje tiene el identificador {id}."
+            ),
+        ),
+    }
 }
 
 /// Where clamd listens.
@@ -279,6 +322,55 @@ mod tests {
             blob: None,
         };
         checks.iter().zip(0..).map(file).collect()
+    }
+
+    #[test]
+    fn a_sender_is_told_in_each_language_what_was_found_in_which_file() {
+        let now = Timestamp(1_796_083_200_000_000);
+        let to = Mailbox::parse("alice@example.com", false).expect("an address");
+        let share = Share {
+            message: MessageId::at(now),
+            created: now,
+            expires: now,
+            sender: to.as_str().to_owned(),
+            subject: String::new(),
+            owner: String::new(),
+            domain: String::new(),
+            known_sender: true,
+            hold: false,
+            revoked: None,
+            access: crate::attachments::Access::Link,
+            cap: None,
+            password: None,
+            reminded: false,
+            receipted: false,
+            asked: false,
+            files: files(&[Check::Found]),
+            links: Vec::new(),
+        };
+        let mut subjects = std::collections::BTreeSet::new();
+        for (_, language) in Language::ALL {
+            let about = FoundMail {
+                hostname: "gw.example",
+                id: MessageId::at(now),
+                now,
+                to: &to,
+                accepted_domain: None,
+                share: &share,
+                files: "größe.pdf",
+                found: "Eicar",
+                language,
+            };
+            let (from, subject, text) = words(&about);
+            assert!(from.is_ascii() && subject.is_ascii(), "{subject}");
+            subjects.insert(subject);
+            for part in ["\r\n    größe.pdf\r\n", "Eicar", "gw.example", &share.message.to_string()] {
+                assert!(text.contains(part), "{part}: {text}");
+            }
+            assert!(text.contains(&language.day(now)), "{text}");
+            assert!(notice(&about).envelope.mail.reverse_path.mailbox().is_none());
+        }
+        assert_eq!(subjects.len(), Language::ALL.len());
     }
 
     #[test]

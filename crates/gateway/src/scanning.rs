@@ -156,6 +156,7 @@ async fn tell(gateway: &Gateway, share: &Share, blob: &BlobRef, check: Check, de
             share,
             files: &names,
             found: detail,
+            language: settings.attachments.language,
         });
         match gateway.stores.mail.accept(mail).await {
             Ok(_) => gateway.deliverer.wake(),
