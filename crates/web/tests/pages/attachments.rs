@@ -1,6 +1,8 @@
 //! Files behind links: found, shown, and what an administrator does to them.
 
 use axum::http::StatusCode;
+use vouchsafe_core::attachments::Check;
+use vouchsafe_core::ports::Clock;
 use vouchsafe_fakes::PipeDialer;
 use vouchsafe_gateway::admin::Role;
 use vouchsafe_gateway::control::Request;
@@ -78,6 +80,30 @@ async fn links_are_taken_back_and_opened_again_and_files_held_and_deleted() {
     assert_eq!(log.lines().count(), 7, "{log}");
     assert!(log.lines().last().expect("a line").contains("\"erase\""), "{log}");
     assert!(world.get("/audit?text=attachments").await.contains("attachments: erase message"));
+}
+
+#[tokio::test]
+async fn a_file_that_a_scanner_withholds_is_given_free_or_refused() {
+    let mut world = World::new(LISTENERS, PipeDialer::new()).await;
+    let id = world.queued("bob@far.example", "plan.pdf").await.to_string();
+    let path = format!("/attachments/{id}");
+    let (store, now) = (&world.control.gateway().stores.attachments, world.control.gateway().clock.now());
+    let (blob, found) = (format!("blob-{id}"), "Eicar".to_owned());
+    store.set_check(blob, Check::Found, found, "clamd".to_owned(), now).await.expect("it is stored");
+    assert!(world.get("/attachments?state=found").await.contains("harmful: nobody gets it"));
+    assert!(world.get(&path).await.contains("whoever has fetched it keeps it"));
+    for (act, then) in [
+        ("free_harmful", "nothing against it"),
+        ("refuse", "refused: nobody"),
+        ("free", "nothing against it"),
+    ] {
+        let form = [("message", id.as_str()), ("file", "0"), ("act", act)];
+        assert_eq!(world.post("/attachments/act", &form).await.status, StatusCode::SEE_OTHER, "{act}");
+        let page = world.get(&path).await;
+        let file = page.split("<h2>Links</h2>").next().expect("files stand first");
+        assert!(file.contains(then), "{act}: {file}");
+    }
+    assert!(world.get("/audit?text=harmful").await.contains("attachments: give free though harmful"));
 }
 
 #[tokio::test]
