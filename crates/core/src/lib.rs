@@ -36,6 +36,7 @@ pub mod rewrite;
 pub mod scan;
 pub mod send_as;
 pub mod share_mail;
+pub mod stagger;
 pub mod stub;
 pub mod time;
 pub mod trace;

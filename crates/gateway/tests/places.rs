@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex, split};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
 use vouchsafe_core::ports::BoxFuture;
 use vouchsafe_core::verdict::Verdict;
 use vouchsafe_fakes::{Delegate, PipeDialer, delegate};
@@ -215,4 +217,78 @@ async fn a_delegate_that_closes_early_gets_fewer_refusals_and_that_outlives_a_re
         closed.push(delegate.counters().closed_by_limit);
     }
     assert_eq!(closed, [2, 2], "two sessions teach it");
+}
+
+/// What is said to the delegate or by it arrives this much later.
+const WAY: Duration = Duration::from_millis(10);
+
+struct Far {
+    dial: PipeDialer,
+}
+
+impl Dial for Far {
+    fn dial<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<BoxStream>> {
+        Box::pin(async move {
+            let (hear, say) = split(self.dial.dial(host, port).await?);
+            let (ours, far) = duplex(64 * 1024);
+            let (from_us, to_us) = split(far);
+            tokio::spawn(carry(from_us, say));
+            tokio::spawn(carry(hear, to_us));
+            Ok(Box::new(ours) as BoxStream)
+        })
+    }
+}
+
+async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin + Send + 'static) {
+    let (on_its_way, mut arriving) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+    tokio::spawn(async move {
+        while let Some((at, octets)) = arriving.recv().await {
+            sleep_until(at).await;
+            if to.write_all(&octets).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut buffer = [0; 4096];
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        if on_its_way.send((Instant::now() + WAY, buffer[..read].to_vec())).is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_a_distant_delegate_nobody_waits_for_a_whole_round_of_others() {
+    const CLIENTS: u64 = 100;
+    const ROUNDS: u64 = 20;
+    let mut behaviour = delegate::Behaviour::new("delegate.example");
+    for n in 0..CLIENTS * ROUNDS {
+        behaviour = behaviour.recipient(&format!("user{}.{}@example.com", n / CLIENTS, n % CLIENTS));
+    }
+    let dial = Far { dial: PipeDialer::new().with("delegate.example:25", &Delegate::new(behaviour)) };
+    let settings = "sessions = { recipients = 4, refusals = 1000, questions = 100000 }";
+    let gateway = gateway_with(dial, settings, MemoryStore::new(), Path::new("unused"));
+    let clients = (0..CLIENTS).map(|client| {
+        let gateway = Arc::clone(&gateway);
+        tokio::spawn(async move {
+            let mut longest = Duration::ZERO;
+            for round in 0..ROUNDS {
+                // Clients take their time, each another one.
+                sleep(Duration::from_millis((client + round) % 6)).await;
+                let asked = Instant::now();
+                let verdict = ask(&gateway, None, &format!("user{round}.{client}@example.com")).await;
+                assert!(matches!(verdict, Verdict::Accept(_)), "{verdict:?}");
+                // Sessions are opened first, and the distance found out.
+                if round >= 5 {
+                    longest = longest.max(asked.elapsed());
+                }
+            }
+            longest
+        })
+    });
+    let mut longest = Duration::ZERO;
+    for client in clients.collect::<Vec<_>>() {
+        longest = longest.max(client.await.expect("a client"));
+    }
+    assert!(longest < 2 * WAY + Duration::from_millis(9), "{longest:?}");
 }

@@ -23,6 +23,7 @@ use vouchsafe_core::catch_all::Domains;
 use vouchsafe_core::fair::{Fair, Network};
 use vouchsafe_core::ports::{Clock, KeptVerdict};
 use vouchsafe_core::relay_probe::{Proof, Standing};
+use vouchsafe_core::stagger::Stagger;
 use vouchsafe_core::verdict::Verdict;
 use vouchsafe_smtp::{Mailbox, Tick};
 
@@ -53,6 +54,7 @@ struct State {
     flights: HashMap<Box<str>, Flight>,
     queue: Fair<Question>,
     cap: Cap,
+    stagger: Stagger,
     workers: usize,
     /// Those of the workers that have nothing to do, with a session each; the last one waits since the shortest time.
     idle: Vec<Idler>,
@@ -119,6 +121,7 @@ impl Recipients {
             flights: HashMap::new(),
             queue: Fair::default(),
             cap: Cap::new(settings.recipient_sessions),
+            stagger: Stagger::default(),
             workers: 0,
             idle: Vec::new(),
             coming: 0,

@@ -49,7 +49,11 @@ impl Shared {
                 // All that can run now runs first: what it asks goes into the same batch.
                 tokio::task::yield_now().await;
             }
-            let batch = match place.take(self.room(kept.as_ref())) {
+            let room = self.room(kept.as_ref());
+            while let Some(wait) = place.held_back(room) {
+                tokio::time::sleep(wait).await;
+            }
+            let batch = match place.take(room) {
                 Ok(batch) => batch,
                 Err(mut woken) => {
                     let stopped = *stop.borrow_and_update();
@@ -145,12 +149,16 @@ impl Shared {
         let mailboxes: Vec<Mailbox> = batch.iter().map(|probe| probe.mailbox.clone()).collect();
         let mut answered = vec![false; batch.len()];
         let mut refusals = 0;
-        let mut heard = self.means.clock.tick();
+        let asked = self.means.clock.tick();
+        let mut heard = asked;
         let mut held_back = false;
         let mut refused_last = false;
         let (host, mut shown) = (kept.endpoint.to_string(), Shown::default());
         let mut hear = |index: usize, reply: &Reply| {
             let now = self.means.clock.tick();
+            if index == 0 {
+                lock(&self.state).stagger.answered(now.since(asked));
+            }
             held_back |= now.since(std::mem::replace(&mut heard, now)) >= HELD_BACK;
             let probe = &batch[index];
             let rules = self.rules(&probe.mailbox);

@@ -5,9 +5,11 @@
 //! Proof: `tests/places.rs`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use vouchsafe_core::fair::{Batch, Held};
+use vouchsafe_core::ports::Clock;
 
 use super::{Idler, Question, Shared, unavailable};
 use crate::delegate::lock;
@@ -51,6 +53,17 @@ impl Place {
         self.coming
     }
 
+    /// How long a batch of so many is still held back, so that what is asked meanwhile leaves with it.
+    pub fn held_back(&self, room: usize) -> Option<Duration> {
+        let state = lock(&self.shared.state);
+        let waiting = state.queue.len();
+        if waiting == 0 || waiting >= room {
+            return None;
+        }
+        let wait = state.stagger.wait(self.shared.means.clock.tick(), state.cap.now());
+        (!wait.is_zero()).then_some(wait)
+    }
+
     /// The next batch. `Err`: there is nothing to do, and the worker is listed as idle until it is told.
     pub fn take(&mut self, room: usize) -> Result<Vec<Question>, oneshot::Receiver<()>> {
         let mut state = lock(&self.shared.state);
@@ -66,6 +79,7 @@ impl Place {
         };
         self.asking.clone_from(&items);
         self.held = held;
+        state.stagger.leaves(self.shared.means.clock.tick());
         self.shared.muster(&mut state);
         Ok(items)
     }
