@@ -537,6 +537,13 @@ pub const TABLE: &[Row] = &[
         Live,
         "Where its mail goes; several in order, the next when one cannot be reached.",
     ),
+    row(
+        "domain.files_expire",
+        Time("0s", "3650d"),
+        Value(r#""0s""#),
+        Live,
+        "Links to files that go to this domain, or from its users to others, are good for so long, whatever attachments.expire and its directions say; 0s: as they say. Where recipients differ, the longest time counts.",
+    ),
     later("domain.mode", &[r#""queue""#]),
     row(
         "domain.relay_probe",

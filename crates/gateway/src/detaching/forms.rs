@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use vouchsafe_config::{Attachments, Inbound};
+use vouchsafe_config::{Attachments, Inbound, Settings};
 use vouchsafe_core::attachments::{Check, Detached, Detachment, LinkRules};
 use vouchsafe_core::detach::{Direction, direction};
 use vouchsafe_core::envelope::{Envelope, RouteKey};
@@ -13,6 +13,7 @@ use vouchsafe_core::ports::{Body, StoreFault};
 use vouchsafe_core::rewrite::{self, Content};
 use vouchsafe_core::stub::{Block, File, Language};
 use vouchsafe_core::{Timestamp, links};
+use vouchsafe_smtp::Mailbox;
 
 use super::Outcome;
 use crate::gateway::Stores;
@@ -42,14 +43,24 @@ fn routes(envelope: &Envelope, settings: &Attachments) -> Vec<RouteKey> {
     routes
 }
 
-/// How long the links of this message are good: the longest of what its recipients' directions say.
-fn good_for(envelope: &Envelope, settings: &Attachments) -> Duration {
-    let of = |route: &RouteKey| match direction(route, envelope.origin.known_sender) {
-        Direction::Outbound => settings.expire,
-        Direction::Internal => settings.expire_internal.unwrap_or(settings.expire),
-        Direction::Inbound => settings.expire_inbound.unwrap_or(settings.expire),
+/// How long the links of this message are good: the longest of what its recipients' domains and directions say. Mail to
+/// others goes by the domain of its sender, which is one of ours.
+fn good_for(envelope: &Envelope, settings: &Settings) -> Duration {
+    let files = &settings.attachments;
+    let sender = envelope.mail.reverse_path.mailbox().map(Mailbox::domain);
+    let of = |route: &RouteKey| {
+        let domain = match route {
+            RouteKey::Domain(name) => Some(name.as_str()),
+            RouteKey::Relay => sender,
+        };
+        let own = domain.and_then(|name| settings.domain(name)).and_then(|domain| domain.files_expire);
+        own.unwrap_or(match direction(route, envelope.origin.known_sender) {
+            Direction::Outbound => files.expire,
+            Direction::Internal => files.expire_internal.unwrap_or(files.expire),
+            Direction::Inbound => files.expire_inbound.unwrap_or(files.expire),
+        })
     };
-    routes(envelope, settings).iter().map(of).max().unwrap_or(settings.expire)
+    routes(envelope, files).iter().map(of).max().unwrap_or(files.expire)
 }
 
 /// Whether parts of this message may be moved, and how.
@@ -66,9 +77,10 @@ pub(crate) fn detach(envelope: &Envelope, settings: &Attachments, stores: &Store
 pub(crate) async fn make(
     mut outcome: Outcome,
     envelope: &Envelope,
-    settings: &Attachments,
+    all: &Settings,
     now: Timestamp,
 ) -> Result<Made, StoreFault> {
+    let settings = &all.attachments;
     let texts = outcome.bodies(&rewrite::texts(&outcome.places)).await?;
     let file = |id: u32, size: u64| rewrite::file(&outcome.places[id as usize].part, size);
     let moved: Vec<(u32, File)> =
@@ -84,7 +96,7 @@ pub(crate) async fn make(
     };
     let of_message = outcome.places.first().and_then(|place| place.part.header.language.as_deref());
     let language = of_message.and_then(Language::of).unwrap_or(settings.language);
-    let expire = good_for(envelope, settings);
+    let expire = good_for(envelope, all);
     let block = Block { files: &files, until: now + expire, language };
     let form = rewrite::form(&content, &block).map_err(|bad| StoreFault::Broken(bad.to_string()))?;
     let address = settings.public_url.as_deref().map_or(0, str::len) + 1 + TOKEN_LEN;

@@ -58,7 +58,7 @@ impl Committing {
             }
             Content::Detached(outcome) => {
                 let Made { body, detached, largest } =
-                    forms::make(*outcome, &envelope, attachments, now).await?;
+                    forms::make(*outcome, &envelope, &settings, now).await?;
                 (body, Some(detached), largest)
             }
         };
