@@ -16,7 +16,7 @@ use vouchsafe_net::authentication::reading::{Read, Reading};
 use vouchsafe_smtp::Reply;
 
 use crate::detaching::{Detacher, Outcome};
-use crate::spool::Spool;
+use crate::spool::{CHUNK, Spool};
 
 /// What a body may take from the budget at once.
 const STEP: usize = 64 * 1024;
@@ -178,7 +178,13 @@ impl Intake {
 
     /// Whether `flush` has something to do.
     pub fn is_full(&self) -> bool {
-        self.buffer.len() > SMALL_BODY || (self.spill || self.begun) && self.buffer.len() >= STEP
+        // Each chunk goes through the hands of other threads, for its digest and to the disk: small ones would wait for them.
+        let enough = match (self.spill, self.begun) {
+            (true, _) => STEP,
+            (false, true) => CHUNK,
+            (false, false) => SMALL_BODY + 1,
+        };
+        self.buffer.len() >= enough
     }
 
     /// Moves what is buffered to the message's own file. An error refuses the message.
