@@ -154,6 +154,7 @@ fn what_was_queued_before_a_kill_is_delivered_after_the_next_start() {
 /// other ports.
 #[test]
 fn flags_alone_make_a_gateway() {
+    let _alone = alone();
     let around = Loopback::start();
     let flags = [
         "--delegate",
@@ -198,7 +199,8 @@ fn flags_alone_make_a_gateway() {
     assert!(around.scratch.path("vouchsafe-data").is_dir());
 }
 
-/// A demo looks for free ports before it binds them: one at a time, as people run it.
+/// A demo looks for free ports before it binds them, the page's last: one at a time, as people run it, and nobody else
+/// meanwhile who takes the same.
 static DEMO: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
 fn alone() -> std::sync::MutexGuard<'static, ()> {
