@@ -76,6 +76,7 @@ async fn wait(store: &SqliteStore, number: u64, now: Timestamp) -> Outcome {
         due: received,
         claim: true,
         detached: None,
+        news: None,
     };
     let fault = |fault: vouchsafe_core::ports::StoreFault| format!("the queue: {fault}");
     for delivery in store.accept(accepted).await.map_err(fault)? {

@@ -554,6 +554,25 @@ pub enum ShareChange {
     },
 }
 
+/// What a mail of ours tells the sender of files; noted together with the mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShareNews {
+    /// The message that the files were sent with.
+    pub message: MessageId,
+    /// What is told.
+    pub what: Telling,
+    /// Of the fresh token in the mail, which leads to the sender's own page.
+    pub link: TokenHash,
+}
+
+impl ShareNews {
+    /// What it changes.
+    pub fn changes(self) -> [ShareChange; 2] {
+        let ShareNews { message, what, link } = self;
+        [ShareChange::SenderLink { message, link }, ShareChange::Told { message, what }]
+    }
+}
+
 /// What a sender is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

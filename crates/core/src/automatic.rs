@@ -57,6 +57,7 @@ impl Automatic<'_> {
             due: *now,
             claim: false,
             detached: None,
+            news: None,
         }
     }
 }

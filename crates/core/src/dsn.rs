@@ -101,6 +101,7 @@ pub fn notice(notice: &Notice<'_>) -> Option<Accepted> {
         due: notice.now,
         claim: false,
         detached: None,
+        news: None,
     })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Futures are boxed: one per message or per large chunk, none per octet. No runtime is named here.
 
-use crate::attachments::{Detachment, Form};
+use crate::attachments::{Detachment, Form, ShareNews};
 use crate::envelope::{Envelope, MessageId, Origin, QueuedRecipient, RecipientState, RouteKey};
 use crate::guard;
 use crate::time::Timestamp;
@@ -98,6 +98,9 @@ pub struct Accepted {
     pub claim: bool,
     /// Parts that were moved to blobs, already durable; an equal blob that is there takes the place of a fresh one.
     pub detached: Option<Detachment>,
+    /// Set where it is our mail to a sender of files: neither queued without having been noted, nor noted without being
+    /// queued. [`StoreFault::Missing`] if the files have gone.
+    pub news: Option<ShareNews>,
 }
 
 /// What is known of a message, in every form the queue needs.

@@ -1,11 +1,11 @@
 //! Senders are told what became of their files: fetched, not fetched and soon over, wanted for longer.
 //!
-//! Which mail is due is `Share::untold`'s decision, how it reads `core::share_mail`'s. The mail is queued before the row
-//! says so: a crash between the two sends it twice, none is lost. Each mail has a fresh link to the sender's own page.
+//! Which mail is due is `Share::untold`'s decision, how it reads `core::share_mail`'s. The mail is queued in one
+//! transaction with the row that says so: none is lost, none is sent twice. Each has a fresh link to the sender's own page.
 //! Proof: `transcripts/e2e/files_*`.
 
 use vouchsafe_core::MessageId;
-use vouchsafe_core::attachments::{Share, ShareChange, ShareFilter, Telling};
+use vouchsafe_core::attachments::{Share, ShareChange, ShareFilter, ShareNews, Telling};
 use vouchsafe_core::links::Token;
 use vouchsafe_core::ports::{Clock, StoreFault};
 use vouchsafe_core::share_mail::{ShareMail, mail, sender_link};
@@ -50,9 +50,7 @@ async fn tell(gateway: &Gateway, public_url: &str, share: &Share, what: Telling)
     };
     if let Some(to) = Mailbox::parse(&share.sender, true).ok().filter(|_| wanted) {
         let token = Token::new(rand::random());
-        let change = ShareChange::SenderLink { message, link: token.hash() };
-        gateway.stores.attachments.change(change, String::new(), now).await?;
-        let mail = mail(&ShareMail {
+        let mut mail = mail(&ShareMail {
             hostname: &settings.hostname,
             id: MessageId::at(now),
             now,
@@ -63,10 +61,12 @@ async fn tell(gateway: &Gateway, public_url: &str, share: &Share, what: Telling)
             link: &sender_link(public_url, &token),
             language: rules.language,
         });
+        mail.news = Some(ShareNews { message, what, link: token.hash() });
         let id = mail.envelope.id;
         gateway.stores.mail.accept(mail).await?;
         gateway.deliverer.wake();
         tracing::info!(id = %message, mail = %id, ?what, "the sender of files is told");
+        return Ok(());
     }
     let told = ShareChange::Told { message, what };
     gateway.stores.attachments.change(told, String::new(), now).await

@@ -138,7 +138,7 @@ impl World {
         envelope.add(RcptTo { mailbox, notify: None, orcpt: None }, permit);
         let body = Body::Memory(Bytes::from_static(b"Subject: x\r\n\r\nbody\r\n"));
         let (head, detached) = (Bytes::new(), Some(detached));
-        let message = Accepted { envelope, head, body, due: now, claim: false, detached };
+        let message = Accepted { envelope, head, body, due: now, claim: false, detached, news: None };
         self.store.accept(message).await.unwrap();
         id
     }

@@ -77,6 +77,7 @@ async fn call(store: Arc<SqliteStore>, body: Bytes, stop: Arc<AtomicBool>) -> Ve
             due: now,
             claim: true,
             detached: None,
+            news: None,
         };
         let begun = Instant::now();
         let deliveries = store.accept(accepted).await.unwrap();

@@ -130,7 +130,7 @@ impl State {
     }
 
     fn accept(&mut self, accepted: Accepted) -> Result<Vec<Delivery>, StoreFault> {
-        let Accepted { envelope, head, body, due, claim, detached } = accepted;
+        let Accepted { envelope, head, body, due, claim, detached, news } = accepted;
         if envelope.recipients().is_empty() {
             return Err(StoreFault::Broken("an envelope without recipients".to_owned()));
         }
@@ -153,6 +153,9 @@ impl State {
         let detached = detached
             .map(|detached| Ready::new(detached, &envelope, message.size - head_len, due))
             .transpose()?;
+        for change in news.iter().flat_map(|news| news.changes()) {
+            self.shares.change(&change, "", due)?;
+        }
         let mut deliveries = Vec::new();
         let routes = queue::by_route(&envelope);
         let open = routes.len();

@@ -208,6 +208,7 @@ fn copy(settlement: &Settlement) -> Settlement {
             due: notice.due,
             claim: notice.claim,
             detached: None,
+            news: notice.news,
         }),
         Body::Spooled(_) => None,
     });

@@ -106,8 +106,11 @@ impl Committing {
         let event = accepted_event(&envelope, now);
         let claim = gateway.deliverer.has_room();
         // Promise 1: nothing is acknowledged before this returns.
-        let deliveries =
-            gateway.stores.mail.accept(Accepted { envelope, head, body, due: now, claim, detached }).await?;
+        let deliveries = gateway
+            .stores
+            .mail
+            .accept(Accepted { envelope, head, body, due: now, claim, detached, news: None })
+            .await?;
         drop(keep);
         let authentication = verdict.map_or(String::new(), |verdict| verdict.words);
         tracing::info!(session = %event.session, id = %id, sender = %event.sender, recipients = %event.recipient,

@@ -309,7 +309,15 @@ impl World {
             envelope.add(to, permit);
         }
         let head = Bytes::from_static(b"Received: by gate.example\r\n");
-        Accepted { envelope, head, body: Body::Memory(draft.body), due: now, claim, detached: None }
+        Accepted {
+            envelope,
+            head,
+            body: Body::Memory(draft.body),
+            due: now,
+            claim,
+            detached: None,
+            news: None,
+        }
     }
 
     /// Accepts a message through the store.

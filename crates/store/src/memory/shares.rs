@@ -65,7 +65,8 @@ impl Shares {
         self.audit.push(line.behind(last, who, now));
     }
 
-    fn change(&mut self, change: &ShareChange, who: &str, now: Timestamp) -> Result<(), StoreFault> {
+    /// Changes a share.
+    pub fn change(&mut self, change: &ShareChange, who: &str, now: Timestamp) -> Result<(), StoreFault> {
         let message = match change {
             ShareChange::Downloaded { link, .. } | ShareChange::Asked { link } => {
                 let found = self.links.get(link).copied();

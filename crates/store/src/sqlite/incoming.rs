@@ -2,6 +2,7 @@
 //! the one writer only writes.
 
 use bytes::Bytes;
+use vouchsafe_core::attachments::ShareNews;
 use vouchsafe_core::ports::{Accepted, Body, Message, StoreFault};
 use vouchsafe_core::{QueuedRecipient, RouteKey, Timestamp};
 
@@ -26,6 +27,8 @@ pub struct Incoming {
     pub content: Content,
     /// What was detached from it.
     pub detached: Option<Box<Ready>>,
+    /// What it tells of other files.
+    pub news: Option<ShareNews>,
 }
 
 /// The recipients of one route.
@@ -58,7 +61,7 @@ pub enum Content {
 impl Incoming {
     /// Makes a message ready. A spooled body is adopted here: whoever drops the `Incoming` must remove its file.
     pub fn prepare(accepted: Accepted, shared: &Shared) -> Result<Incoming, StoreFault> {
-        let Accepted { envelope, head, body, due, claim: _, detached } = accepted;
+        let Accepted { envelope, head, body, due, claim: _, detached, news } = accepted;
         if envelope.recipients().is_empty() {
             return Err(StoreFault::Broken("an envelope without recipients".to_owned()));
         }
@@ -103,6 +106,7 @@ impl Incoming {
             branches,
             content,
             detached: detached.map(Box::new),
+            news,
         })
     }
 

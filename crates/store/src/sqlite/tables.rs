@@ -102,7 +102,7 @@ pub fn insert(
     claim: bool,
     changes: &mut Changes,
 ) -> Result<Vec<Delivery>, Failure> {
-    let Incoming { message, meta, due, branches, content, detached } = incoming;
+    let Incoming { message, meta, due, branches, content, detached, news } = incoming;
     let count = branches.len() as i64;
     let id = message.id.0.as_bytes().as_slice();
     let mut statement = connection.prepare_cached(
@@ -150,6 +150,9 @@ pub fn insert(
     }
     if let Some(detached) = detached {
         shares::insert(connection, detached)?;
+    }
+    for change in news.iter().flat_map(|news| news.changes()) {
+        shares::change(connection, &change, "", *due)?;
     }
     changes.index.push(Effect::Message { octets: message.size });
     let mut deliveries = Vec::new();

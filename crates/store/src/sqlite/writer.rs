@@ -277,7 +277,7 @@ impl Writer {
     ) -> Result<Vec<Delivery>, Failure> {
         let first = self.next_delivery;
         self.next_delivery += incoming.branches.len() as i64;
-        if incoming.detached.is_none() {
+        if incoming.detached.is_none() && incoming.news.is_none() {
             return tables::insert(&self.connection, incoming, first, claim, changes);
         }
         // Many rows: all of them, or none.

@@ -8,7 +8,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use vouchsafe_core::ports::{Body, MailStore, QueueFilter};
+use vouchsafe_core::attachments::{AttachmentStore, ShareNews, Telling};
+use vouchsafe_core::links::Token;
+use vouchsafe_core::ports::{Accepted, Body, MailStore, QueueFilter};
 use vouchsafe_core::{MessageId, RecipientState};
 use vouchsafe_store::disk::{Lie, Loss, SimDisk, Trouble};
 use vouchsafe_store::sqlite::SqliteStore;
@@ -399,6 +401,51 @@ fn promise_kept_no_link_can_point_at_nothing() {
     // sync folder, create, three writes, sync, sync shelf; then the message.
     let calls = sweep_links(None).unwrap();
     assert!(calls >= 12, "{calls} calls");
+}
+
+/// The power fails at every call while a sender of files is told by mail: afterwards the mail is in the queue and it is
+/// noted that he was told, or neither.
+async fn news_after_a_crash(at: u64, loss: Loss) -> Result<bool, String> {
+    let dir = scratch();
+    let disk = SimDisk::new();
+    let begin = || open(dir.path(), Arc::new(disk.clone()));
+    let store = begin();
+    let blobs = vouchsafe_store::blobs::Blobs::memory();
+    store.accept(crate::shares::detached(&*blobs, 1, &octets(id(7), 100)).await.unwrap()).await.unwrap();
+    let link = Token::new([9; 20]).hash();
+    let news = Some(ShareNews { message: id(1), what: Telling::Receipt, link });
+    let before = disk.calls();
+    disk.trouble_at(at, Trouble::Crash);
+    let told = store.accept(Accepted { news, ..small(2, &["sender@from.test"]) }).await.is_ok();
+    let reached = disk.calls() - before >= at;
+    disk.calm();
+    drop(store);
+    disk.crash(loss);
+    let store = begin();
+    let queue = store.list(QueueFilter::default()).await.map_err(|fault| fault.to_string())?;
+    let queued = queue.iter().any(|row| row.message == id(2));
+    let noted = store.sender_share(link).await.map_err(|fault| fault.to_string())?;
+    let noted = noted.is_some_and(|share| share.receipted);
+    match (told, queued, noted) {
+        (_, true, true) | (false, false, false) => Ok(reached),
+        state => Err(format!("(told, queued, noted) is {state:?}")),
+    }
+}
+
+#[test]
+fn promise_kept_mail_to_a_sender_of_files_is_neither_lost_nor_doubled() {
+    for at in 1.. {
+        for loss in LOSSES {
+            if !run(news_after_a_crash(at, loss))
+                .map_err(|why| format!("at call {at}, {loss:?}: {why}"))
+                .unwrap()
+            {
+                // write, sync, commit (before, after).
+                assert!(at > 4, "{} calls", at - 1);
+                return;
+            }
+        }
+    }
 }
 
 #[test]

@@ -77,7 +77,15 @@ pub fn envelope(id: MessageId, from: &str, to: &[&str]) -> Envelope {
 
 pub fn accepted(id: MessageId, to: &[&str], body: Body) -> Accepted {
     let envelope = envelope(id, "sender@from.test", to);
-    Accepted { envelope, head: Bytes::from_static(HEAD), body, due: NOW, claim: false, detached: None }
+    Accepted {
+        envelope,
+        head: Bytes::from_static(HEAD),
+        body,
+        due: NOW,
+        claim: false,
+        detached: None,
+        news: None,
+    }
 }
 
 /// A body that tells its message and its place: no two octets in a row are alike by accident.

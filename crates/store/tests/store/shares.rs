@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use vouchsafe_core::attachments::{
     Access, AttachmentStore, BlobStore, Check, Detached, Detachment, LinkRules, ShareChange, ShareFilter,
-    ShareState, Standing,
+    ShareNews, ShareState, Standing, Telling,
 };
 use vouchsafe_core::links::{LinkSecret, Token};
 use vouchsafe_core::ports::{Accepted, MailStore, StoreFault};
@@ -74,6 +74,7 @@ suite! {
     what_nobody_was_asked_about_does_not_stand_for_what_is_to_be_checked,
     what_an_administrator_says_stands,
     a_sender_has_links_of_his_own,
+    a_sender_is_told_and_it_is_noted_or_neither,
     equal_content_is_kept_once,
     a_form_stays_with_its_route_until_the_message_leaves,
     a_hold_forbids_erasing_and_every_change_is_written_down,
@@ -400,6 +401,27 @@ async fn a_sender_has_links_of_his_own(given: Given) {
     assert!(given.store.sender_share(secret(1).token(0).hash()).await.unwrap().is_none());
     change(ShareChange::Erase { message }).await.unwrap();
     assert!(given.store.sender_share(link).await.unwrap().is_none());
+}
+
+async fn a_sender_is_told_and_it_is_noted_or_neither(given: Given) {
+    let message = id(1);
+    let link = Token::new([9; 20]).hash();
+    let tell = async |number| {
+        let mail = small(number, &["sender@from.test"]);
+        let news = Some(ShareNews { message, what: Telling::Receipt, link });
+        given.store.accept(Accepted { news, ..mail }).await
+    };
+    let queued = async || given.store.stats().await.unwrap().messages;
+    assert!(matches!(tell(2).await, Err(StoreFault::Missing(_))), "its files have gone");
+    assert_eq!(queued().await, 0);
+    assert!(matches!(content(&*given.store, id(2)).await, Err(StoreFault::Missing(_))));
+
+    given.store.accept(detached(&*given.blobs, 1, &octets(id(1), 100)).await.unwrap()).await.unwrap();
+    tell(3).await.unwrap();
+    assert_eq!(queued().await, 2);
+    let share = given.store.sender_share(link).await.unwrap().unwrap();
+    assert_eq!((share.message, share.receipted, share.reminded), (message, true, false));
+    assert_eq!(content(&*given.store, id(3)).await.unwrap(), whole(&octets(id(3), 5_000)));
 }
 
 #[test]

@@ -181,6 +181,7 @@ impl World {
             body: Content::Memory(Bytes::from_static(b"\r\ntext\r\n")),
             due: now + Duration::from_secs(3600),
             claim: false,
+            news: None,
             detached: Some(Detachment {
                 subject: "The plan <b>".to_owned(),
                 parts,

@@ -226,6 +226,7 @@ impl World {
             body: Content::Memory(bytes(b"\r\ntext\r\n")),
             due: now + Duration::from_secs(3600),
             claim: false,
+            news: None,
             detached: Some(Detachment {
                 subject: "The plan".to_owned(),
                 parts: vec![part],
