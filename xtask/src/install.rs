@@ -6,7 +6,7 @@ use crate::run::{root, shown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Program and the package that has it; a name with `::` is a module of Perl.
+/// Program and the package that has it; a name with `::` is a module of Perl, one behind `python3:` of Debian's Python.
 const PROGRAMS: &[(&str, &str)] = &[
     ("postfix", "postfix"),
     ("dovecot", "dovecot-core"),
@@ -21,8 +21,9 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("clamd", "clamav-daemon"), // looks at detached files, with a signature of the tests' own
     ("fail2ban-regex", "fail2ban"), // reads our log with the filter of contrib/
     ("python3", "python3"),
-    ("chromium", "chromium"), // looks at the administration page
-    ("node", "nodejs"),       // drives it
+    ("python3:dkim", "python3-dkim"), // verifies our signatures
+    ("chromium", "chromium"),         // looks at the administration page
+    ("node", "nodejs"),               // drives it
     ("npm", "npm"),
 ];
 
@@ -95,6 +96,14 @@ pub fn programs(wanted: &[&str]) -> Result<(), String> {
 }
 
 fn present(program: &str) -> bool {
+    if let Some(module) = program.strip_prefix("python3:") {
+        // Debian's packages are for its own Python, which need not be the first in PATH.
+        let asked = Command::new("/usr/bin/python3")
+            .args(["-c", &format!("import {module}")])
+            .stderr(Stdio::null())
+            .status();
+        return asked.is_ok_and(|status| status.success());
+    }
     if program.contains("::") {
         let asked =
             Command::new("perl").arg(format!("-M{program}")).args(["-e", "1"]).stderr(Stdio::null()).status();

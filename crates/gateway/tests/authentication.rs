@@ -5,8 +5,9 @@
 
 mod common;
 
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,8 +20,9 @@ use vouchsafe_gateway::gateway::{Gateway, Stores};
 use vouchsafe_gateway::supervisor::Supervisor;
 use vouchsafe_net::authentication::reading::Reading;
 use vouchsafe_net::authentication::signing::{self, Key, Keys, Kind};
-use vouchsafe_net::authentication::{Asked, Verifier};
+use vouchsafe_net::authentication::{Asked, Verdict, Verifier};
 use vouchsafe_net::clock::SystemClock;
+use vouchsafe_store::blobs::Blobs;
 use vouchsafe_store::memory::MemoryStore;
 use vouchsafe_testkit::whole::Stands;
 use vouchsafe_testkit::whole::settings::{self, Places};
@@ -29,6 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 struct World {
     server: NameServer,
+    key: Key,
     stands: Stands,
     store: Arc<MemoryStore>,
     supervisor: Arc<Supervisor>,
@@ -38,6 +41,11 @@ struct World {
 impl World {
     /// With a key of `signed.example` whose record is in DNS.
     async fn new() -> World {
+        World::with(&[]).await
+    }
+
+    /// The same with more settings.
+    async fn with(more: &[(&str, &str)]) -> World {
         let dir = tempfile::tempdir().unwrap();
         let server = NameServer::start().await.unwrap();
         let places = Places {
@@ -53,14 +61,13 @@ impl World {
         let key = Key::from_pem("signed.example", "s1", &pem).unwrap();
         server.txt(&key.name(), key.record());
         let change = |key: &str, value: String| (key.to_owned(), value);
-        let mut text = settings::text(
-            &places,
-            &[
-                change("authentication.verify", "true".to_owned()),
-                change("authentication.name_servers", format!("[\"{}\"]", server.address())),
-                change("relay.trusted_networks", "[\"127.0.0.0/8\"]".to_owned()),
-            ],
-        );
+        let mut changes = vec![
+            change("authentication.verify", "true".to_owned()),
+            change("authentication.name_servers", format!("[\"{}\"]", server.address())),
+            change("relay.trusted_networks", "[\"127.0.0.0/8\"]".to_owned()),
+        ];
+        changes.extend(more.iter().map(|(key, value)| change(key, (*value).to_owned())));
+        let mut text = settings::text(&places, &changes);
         text += &format!(
             "[[dkim]]\ndomain = \"signed.example\"\nselector = \"s1\"\nkey = {:?}\n",
             file.display().to_string()
@@ -71,14 +78,14 @@ impl World {
             .with("filter.example:25", &stands.next_hop);
         let store = MemoryStore::new();
         let clock = Arc::new(SystemClock::new());
-        let gateway =
-            Gateway::new(common::settings_of(&text), Stores::of(store.clone()), Arc::new(dial), clock);
+        let stores = Stores::of(store.clone()).with_blobs(Blobs::memory());
+        let gateway = Gateway::new(common::settings_of(&text), stores, Arc::new(dial), clock);
         let supervisor = Arc::new(Supervisor::new(gateway).expect("a certificate and a key"));
         supervisor.start_tasks().await.expect("a store");
-        World { server, stands, store, supervisor, dir }
+        World { server, key, stands, store, supervisor, dir }
     }
 
-    /// Hands in a message for bob, from a client of this address; the reply to the dot.
+    /// Hands in a message for these (commas between), from a client of this address; the reply to the dot.
     async fn send(&self, listener: &str, peer: &str, from: &str, to: &str, message: &str) -> String {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let (supervisor, listener) = (Arc::clone(&self.supervisor), listener.to_owned());
@@ -86,9 +93,10 @@ impl World {
         tokio::spawn(async move { supervisor.session(&listener, Box::new(theirs), Some(peer)).await });
         let mut stream = BufReader::new(ours);
         let mut said = reply(&mut stream).await.unwrap();
-        for line in
-            ["EHLO mail.x.example", &format!("MAIL FROM:<{from}>"), &format!("RCPT TO:<{to}>"), "DATA"]
-        {
+        let mut lines = vec!["EHLO mail.x.example".to_owned(), format!("MAIL FROM:<{from}>")];
+        lines.extend(to.split(',').map(|to| format!("RCPT TO:<{to}>")));
+        lines.push("DATA".to_owned());
+        for line in lines {
             stream.get_mut().write_all(format!("{line}\r\n").as_bytes()).await.unwrap();
             said = reply(&mut stream).await.unwrap();
             assert!(said.starts_with(['2', '3']), "{line}: {said}");
@@ -104,6 +112,39 @@ impl World {
         let arrived = self.stands.next_hop.wait(|seen| seen.messages >= messages);
         assert!(timeout(PATIENCE, arrived).await.is_ok(), "{}", self.stands.dialogues());
         self.stands.next_hop.messages().iter().map(|message| message.text()).collect()
+    }
+
+    /// What a stranger's server finds about a message of ours.
+    async fn verdict(&self, message: &str) -> Verdict {
+        let mut reading = Reading::default();
+        reading.push(message.as_bytes());
+        let asked = Asked {
+            hostname: "far.example",
+            client: "192.0.2.9".parse().unwrap(),
+            helo: "gate.example",
+            sender: "ann@signed.example",
+        };
+        Verifier::default().verify(&asked, &reading.finish(), &[self.server.address()]).await
+    }
+
+    /// What dkimpy, which shares no code with us, finds about its signature: `True` or `False`.
+    fn by_dkimpy(&self, message: &str) -> String {
+        let script = "import sys, dkim\nname, record = sys.argv[1].rstrip('.'), sys.argv[2].encode()\n\
+             dns = lambda asked, timeout=5: record if asked.decode().rstrip('.') == name else None\n\
+             print(dkim.verify(sys.stdin.buffer.read(), dnsfunc=dns))";
+        let mut child = Command::new("/usr/bin/python3") // Debian's, which has the package
+            .args(["-c", script, &self.key.name(), self.key.record()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("`cargo xtask peers` installs python3");
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(message.as_bytes())
+            .expect("`cargo xtask peers` installs python3-dkim");
+        String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap().trim().to_owned()
     }
 
     /// Waits until so many recipients are held.
@@ -196,15 +237,7 @@ async fn what_our_users_send_is_signed_so_that_anyone_can_verify_it() {
             "{}",
             &text[..1000.min(text.len())]
         );
-        let mut reading = Reading::default();
-        reading.push(text.as_bytes());
-        let asked = Asked {
-            hostname: "far.example",
-            client: "192.0.2.9".parse().unwrap(),
-            helo: "gate.example",
-            sender: "ann@signed.example",
-        };
-        let verdict = Verifier::default().verify(&asked, &reading.finish(), &[world.server.address()]).await;
+        let verdict = world.verdict(&text).await;
         assert_eq!(verdict.proof.dkim, ["signed.example"], "{}", verdict.header);
     }
     // Another domain of ours has no key; a stranger never gets our signature.
@@ -214,6 +247,44 @@ async fn what_our_users_send_is_signed_so_that_anyone_can_verify_it() {
     let forged = "From: ann@signed.example\r\n\r\nhi\r\n";
     world.send("mx", STRANGER, "ann@signed.example", "bob@example.com", forged).await;
     assert!(!world.taken(4).await[3].contains("DKIM-Signature"));
+}
+
+#[tokio::test]
+async fn each_copy_with_a_link_of_its_own_is_signed_as_it_leaves() {
+    let world = World::with(&[
+        ("web.downloads", "\"127.0.0.1:8443\""),
+        ("web.public_url", "\"https://files.example\""),
+        ("attachments.part_over", "\"1 kB\""),
+        ("attachments.outbound", "true"),
+    ])
+    .await;
+    let line = format!("{}\r\n", "QUJD".repeat(19));
+    let message = format!(
+        "From: ann@signed.example\r\nSubject: plans\r\nMIME-Version: 1.0\r\n\
+         Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nSee it.\r\n\
+         --b\r\nContent-Type: application/pdf; name=plans.pdf\r\n\
+         Content-Disposition: attachment; filename=plans.pdf\r\n\
+         Content-Transfer-Encoding: base64\r\n\r\n{}--b--\r\n",
+        line.repeat(30)
+    );
+    let to = "eve@far.example,kim@far.example";
+    let sent = world.send("trusted", "127.0.0.1:4000", "ann@signed.example", to, &message).await;
+    assert!(sent.starts_with("250"), "{sent}");
+    let copies = world.taken(2).await;
+    let mut tokens = Vec::new();
+    for copy in &copies {
+        assert!(copy.starts_with("DKIM-Signature: ") && !copy.contains(&line), "{copy}");
+        let (_, link) = copy.split_once("https://files.example/").unwrap();
+        tokens.push(&link[..32]);
+        let verdict = world.verdict(copy).await;
+        assert_eq!(verdict.proof.dkim, ["signed.example"], "{}", verdict.header);
+        assert_eq!(world.by_dkimpy(copy), "True", "{copy}");
+    }
+    assert_ne!(tokens[0], tokens[1]);
+    // One copy's signature does not hold for the link of the other.
+    let swapped = copies[0].replace(tokens[0], tokens[1]);
+    assert!(world.verdict(&swapped).await.proof.dkim.is_empty());
+    assert_eq!(world.by_dkimpy(&swapped), "False");
 }
 
 #[tokio::test]
