@@ -19,6 +19,13 @@ impl MessageId {
         let nanos = u32::try_from(micros % 1_000_000 * 1000).unwrap_or(0);
         MessageId(uuid::Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, micros / 1_000_000, nanos)))
     }
+
+    /// Whether it begins with these small letters and figures: as logs write it, or with the hyphens of JSON.
+    pub fn begins_with(self, text: &str) -> bool {
+        let (mut simple, mut hyphenated) = ([0; 32], [0; 36]);
+        self.0.simple().encode_lower(&mut simple).starts_with(text)
+            || self.0.hyphenated().encode_lower(&mut hyphenated).starts_with(text)
+    }
 }
 
 impl fmt::Display for MessageId {

@@ -353,7 +353,7 @@ pub struct HistoryEvent {
 /// What is looked for in the history. What is empty or `None` restricts nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HistoryFilter {
-    /// The session, the message, the sender or a recipient contains it, case-folded.
+    /// The session, the sender or a recipient contains it, or the message's id begins with it, case-folded.
     #[serde(default)]
     pub text: String,
     /// Only events of this kind.
@@ -384,7 +384,7 @@ impl HistoryFilter {
             && (self.kind.is_empty() || event.kind == self.kind)
             && (self.text.is_empty()
                 || [&event.session, &event.sender, &event.recipient].into_iter().any(|words| holds(words))
-                || event.message.is_some_and(|id| id.to_string().starts_with(&self.text)))
+                || event.message.is_some_and(|id| id.begins_with(&self.text)))
     }
 }
 

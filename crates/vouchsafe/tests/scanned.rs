@@ -131,6 +131,10 @@ fn an_administrator_releases_and_refuses_what_could_not_be_checked() {
         let said = ["given free", "refused"].map(|said| format!("plans.pdf: {said} by admin command line"));
         said.iter().all(|said| history.contains(said)).then_some(())
     });
+    // The message's own lines are found by its id, too.
+    let of_it = told(config, &format!("history {id}"));
+    let of_it = of_it.as_array().expect("events");
+    assert_eq!(of_it.iter().filter(|event| event["kind"] == "scan").count(), 3, "{of_it:?}");
     let (_, log, _) = cli(config, &format!("attachments export --message {id}"), "");
     assert!(
         log.contains("file 0 (plans.pdf): given free") && log.contains("file 0 (plans.pdf): refused"),

@@ -49,7 +49,9 @@ pub fn events(history: &Connection, filter: &HistoryFilter) -> rusqlite::Result<
         _ => look.through(Among::Trigrams, &[&expression(&look.rarest()?)])?,
     };
     if is_part_of_id(&filter.text) {
-        found.extend(look.through(Among::Messages, &[&filter.text, &format!("{}g", filter.text)])?);
+        // Kept without hyphens.
+        let begin = filter.text.replace('-', "");
+        found.extend(look.through(Among::Messages, &[&begin, &format!("{begin}g")])?);
         found.sort_unstable_by_key(|(id, _)| std::cmp::Reverse(*id));
         found.dedup_by_key(|(id, _)| *id);
         found.truncate(look.limit);

@@ -464,6 +464,8 @@ async fn history_is_searched_newest_first(given: Given) {
     // Few letters, a part of an id, what only looks like an expression.
     assert_eq!(found("-3", 0).await.unwrap(), [events[2].clone()]);
     assert_eq!(found(&id(3).to_string()[..31], 0).await.unwrap().len(), 2);
+    // With the hyphens that JSON has.
+    assert_eq!(found(&id(3).0.hyphenated().to_string()[..35], 0).await.unwrap().len(), 2);
     assert!(found("one\" OR \"two", 0).await.unwrap().is_empty());
     store.record(HistoryEvent { kind: "delivered".to_owned(), ..event(4, "s-4", "a@one.example") });
     let filtered = |text: &str, kind: &str, since: Option<u64>, until: Option<u64>| {
