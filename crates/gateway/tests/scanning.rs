@@ -6,7 +6,6 @@
 mod common;
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,46 +24,7 @@ use vouchsafe_net::dial::TcpDialer;
 use vouchsafe_smtp::{BodyKind, MailFrom, Mailbox, RcptTo, ReversePath};
 use vouchsafe_store::blobs::Blobs;
 use vouchsafe_store::memory::MemoryStore;
-
-/// What our signature finds.
-const HARMFUL: &[u8] = b"a harmful file, as far as this test goes";
-
-/// The real one, with a database of one signature; it ends with this.
-struct Clamd(Child);
-
-impl Clamd {
-    /// Starts it in `dir` with `clamd.ctl`, and waits until it is there.
-    async fn start(dir: &Path) -> Clamd {
-        let database = dir.join("signatures");
-        std::fs::create_dir(&database).unwrap();
-        let hex: String = HARMFUL.iter().map(|octet| format!("{octet:02x}")).collect();
-        std::fs::write(database.join("ours.ndb"), format!("Vouchsafe.Test:0:*:{hex}\n")).unwrap();
-        let path = dir.display();
-        let settings = format!(
-            "LocalSocket {path}/clamd.ctl\nDatabaseDirectory {path}/signatures\nTemporaryDirectory {path}\n\
-             Foreground yes\nStreamMaxLength 1M\n"
-        );
-        std::fs::write(dir.join("clamd.conf"), settings).unwrap();
-        let mut command = Command::new("/usr/sbin/clamd");
-        command.arg(format!("--config-file={path}/clamd.conf")).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().expect("clamd is missing: `cargo xtask ci` installs it (as root)");
-        let clamd = Clamd(child);
-        let up = async {
-            while tokio::net::UnixStream::connect(dir.join("clamd.ctl")).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), up).await.expect("clamd listens within a minute");
-        clamd
-    }
-}
-
-impl Drop for Clamd {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use vouchsafe_testkit::clamd::{Clamd, HARMFUL, NAME};
 
 struct World {
     gateway: Arc<Gateway>,
@@ -168,9 +128,8 @@ impl World {
 #[tokio::test]
 async fn the_real_clamd_decides_who_gets_what() {
     let dir = tempfile::tempdir().unwrap();
-    let _clamd = Clamd::start(dir.path()).await;
-    let clamd = format!("clamd = \"unix:{}/clamd.ctl\"\nclamd_size = \"900 KiB\"", dir.path().display());
-    let world = World::new(dir.path(), &clamd);
+    let clamd = Clamd::start(dir.path());
+    let world = World::new(dir.path(), &format!("clamd = {:?}\nclamd_size = \"900 KiB\"", clamd.address()));
     let clean = world.take(&vec![b'x'; 800_000], true).await;
     let empty = world.take(b"", true).await;
     let bad = [&vec![b'y'; 300_000], HARMFUL, b" and more"].concat();
@@ -182,7 +141,7 @@ async fn the_real_clamd_decides_who_gets_what() {
     // The sender is one of ours, and is told of what is harmful.
     assert_eq!(world.told().await, ["alice@home.example"]);
     let lines = world.lines().await;
-    assert_eq!(lines[0], "file 0 (plan.bin): harmful: Vouchsafe.Test.UNOFFICIAL");
+    assert_eq!(lines[0], format!("file 0 (plan.bin): harmful: {NAME}"));
     assert!(lines[1].contains("not checked: 1000000 octets are more than clamd_size"), "{}", lines[1]);
     let events = world.store.search(HistoryFilter { kind: "scan".to_owned(), ..HistoryFilter::default() });
     assert_eq!(events.await.unwrap().len(), 2);
@@ -197,9 +156,8 @@ async fn the_real_clamd_decides_who_gets_what() {
 #[tokio::test]
 async fn a_clamd_that_takes_less_than_we_were_told_says_so() {
     let dir = tempfile::tempdir().unwrap();
-    let _clamd = Clamd::start(dir.path()).await;
-    let clamd = format!("clamd = \"unix:{}/clamd.ctl\"\nclamd_size = \"1 GB\"", dir.path().display());
-    let world = World::new(dir.path(), &clamd);
+    let clamd = Clamd::start(dir.path());
+    let world = World::new(dir.path(), &format!("clamd = {:?}\nclamd_size = \"1 GB\"", clamd.address()));
     let large = world.take(&vec![b'x'; 5_000_000], true).await;
     scanning::round(&world.gateway).await.unwrap();
     assert_eq!(world.check(large).await, Check::Unscannable);

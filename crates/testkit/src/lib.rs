@@ -2,6 +2,7 @@
 //!
 //! No runtime but behind the feature `whole`: the machine's rung runs in microseconds and depends on this crate too.
 
+pub mod clamd;
 pub mod client_script;
 pub mod client_world;
 pub mod script;

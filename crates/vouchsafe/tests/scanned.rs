@@ -10,18 +10,23 @@ use serde_json::Value;
 use support::http::{self, send};
 use support::loopback::Loopback;
 use support::smtp::Smtp;
-use support::{Gateway, cli, free_port, until};
+use support::{Gateway, Scratch, cli, free_port, until};
+use vouchsafe_testkit::clamd::{Clamd, HARMFUL, NAME};
 
-/// Octets of a file.
-const SIZE: usize = 57 * 30;
+/// Octets of a small file.
+const SIZE: usize = 1_998;
 
-fn message(name: &str) -> String {
-    let file = format!("{}\r\n", "QUJD".repeat(19)).repeat(30);
+/// A text file of this size.
+fn file(size: usize) -> String {
+    format!("{}\r\n", "y".repeat(70)).repeat(size / 72 + 1)[..size].to_owned()
+}
+
+fn message(from: &str, name: &str, file: &str) -> String {
     format!(
-        "From: <a@far.example>\r\nSubject: {name}\r\nMIME-Version: 1.0\r\n\
+        "From: <{from}>\r\nSubject: {name}\r\nMIME-Version: 1.0\r\n\
          Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nSee it.\r\n\
          --b\r\nContent-Type: application/pdf; name={name}.pdf\r\nContent-Disposition: attachment; filename={name}.pdf\r\n\
-         Content-Transfer-Encoding: base64\r\n\r\n{file}--b--\r\n"
+         \r\n{file}\r\n--b--\r\n"
     )
 }
 
@@ -42,6 +47,7 @@ impl World {
             ("web.public_url", format!("\"http://{pages}\"")),
             ("attachments.part_over", "\"1 kB\"".to_owned()),
             ("attachments.inbound", "\"scanned\"".to_owned()),
+            ("relay.trusted_networks", "[\"127.0.0.0/8\"]".to_owned()),
         ];
         let changes = settings.iter().chain(scanner);
         let changes: Vec<_> = changes.map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
@@ -51,10 +57,19 @@ impl World {
     }
 
     /// A stranger's message with a file; the path of its link, once it has arrived.
-    fn receive(&self, name: &str) -> String {
+    fn receive(&self, name: &str, file: &str) -> String {
+        self.pass("mx", ["a@far.example", "bob@example.com"], name, file)
+    }
+
+    /// A message of one of ours to a stranger; the path of its link, once it has arrived.
+    fn submit(&self, name: &str, file: &str) -> String {
+        self.pass("trusted", ["alice@example.com", "friend@far.example"], name, file)
+    }
+
+    fn pass(&self, listener: &str, [from, to]: [&str; 2], name: &str, file: &str) -> String {
         let before = self.around.stands.next_hop.messages().len();
-        let mut smtp = Smtp::open(self.gateway.address("mx")).expect("it listens");
-        let reply = smtp.message("a@far.example", "bob@example.com", &message(name)).expect("it is taken");
+        let mut smtp = Smtp::open(self.gateway.address(listener)).expect("it listens");
+        let reply = smtp.message(from, to, &message(from, name, file)).expect("it is taken");
         assert!(reply.starts_with("250 "), "{reply}");
         self.around.delivered(before as u64 + 1);
         let text = self.around.stands.next_hop.messages()[before].text();
@@ -68,6 +83,15 @@ impl World {
 
     fn button(&self, link: &str) -> http::Answer {
         send(self.pages, &format!("POST {link}/0 HTTP/1.1"), "application/x-www-form-urlencoded", "")
+    }
+
+    /// The file behind a link, by the page's button.
+    fn fetch(&self, link: &str) -> String {
+        let button = self.button(link);
+        assert_eq!(button.status, 303, "{}", button.body);
+        let file = send(self.pages, &format!("GET {} HTTP/1.1", location(&button)), "text/plain", "");
+        assert_eq!(file.status, 200);
+        file.body
     }
 
     /// Waits until the scanner has said this of a message's file; the message's id.
@@ -103,7 +127,7 @@ fn an_administrator_releases_and_refuses_what_could_not_be_checked() {
     let at = ("attachments.clamd", "\"unix:/nonexistent/clamd.ctl\"".to_owned());
     let world = World::start(&[at, ("attachments.clamd_size", "\"1 kB\"".to_owned())]);
     let config = world.config.as_path();
-    let link = world.receive("plans");
+    let link = world.receive("plans", &file(SIZE));
     let id = world.checked("plans", "unscannable");
     assert!(world.page(&link).body.contains("could not be checked for viruses"));
     assert_eq!(world.button(&link).status, 403);
@@ -112,17 +136,14 @@ fn an_administrator_releases_and_refuses_what_could_not_be_checked() {
 
     assert_eq!(told(config, &format!("attachments release {id}"))["changed"], 1);
     assert!(world.page(&link).body.contains("<button"), "{}", world.page(&link).body);
-    let button = world.button(&link);
-    assert_eq!(button.status, 303, "{}", button.body);
-    let file = send(world.pages, &format!("GET {} HTTP/1.1", location(&button)), "text/plain", "");
-    assert_eq!((file.status, file.body.len()), (200, SIZE));
+    assert!(world.fetch(&link) == file(SIZE));
     assert!(refused(config, &format!("attachments release {id}")).contains("none of the files is withheld"));
 
     assert_eq!(told(config, &format!("attachments refuse {id} --file 0"))["changed"], 1);
     assert!(world.page(&link).body.contains("Withheld by the administrator"));
     assert_eq!(world.button(&link).status, 403);
     // The same content comes again, in another message.
-    let again = world.receive("more");
+    let again = world.receive("more", &file(SIZE));
     world.checked("more", "refused");
     assert_eq!(world.button(&again).status, 403);
 
@@ -140,5 +161,43 @@ fn an_administrator_releases_and_refuses_what_could_not_be_checked() {
         log.contains("file 0 (plans.pdf): given free") && log.contains("file 0 (plans.pdf): refused"),
         "{log}"
     );
+    world.gateway.stop();
+}
+
+#[test]
+fn what_clamd_finds_is_given_to_nobody_and_what_is_clean_to_everybody() {
+    let scratch = Scratch::new();
+    let clamd = Clamd::start(&scratch.path("clamd"));
+    let world = World::start(&[
+        ("attachments.clamd", format!("{:?}", clamd.address())),
+        ("attachments.clamd_size", "\"900 KiB\"".to_owned()),
+    ]);
+    let config = world.config.as_path();
+    let clean = file(800_000);
+    let link = world.receive("clean", &clean);
+    world.checked("clean", "clear");
+    assert!(world.page(&link).body.contains("<button"));
+    assert!(world.fetch(&link) == clean);
+
+    let harmful =
+        [&file(500_000), std::str::from_utf8(HARMFUL).expect("it is text"), &file(300_000)].concat();
+    let link = world.receive("gift", &harmful);
+    let id = world.checked("gift", "found");
+    let page = world.page(&link).body;
+    assert!(page.contains("something harmful was found in it") && !page.contains("<button"), "{page}");
+    assert_eq!(world.button(&link).status, 403);
+    assert!(refused(config, &format!("attachments release {id}")).contains("something harmful was found"));
+    let history = told(config, &format!("history {id}")).to_string();
+    assert!(history.contains(&format!("gift.pdf: {NAME} was found: nobody gets it")), "{history}");
+
+    // One of ours is told.
+    let link = world.submit("report", &format!("{harmful}more"));
+    world.checked("report", "found");
+    assert_eq!(world.button(&link).status, 403);
+    world.around.delivered(4);
+    let notice = world.around.stands.next_hop.messages()[3].text();
+    for words in ["To: <alice@example.com>", "report.pdf", NAME, "Nobody can download it"] {
+        assert!(notice.contains(words), "{words}: {notice}");
+    }
     world.gateway.stop();
 }
