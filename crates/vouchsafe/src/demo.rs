@@ -48,7 +48,7 @@ pub async fn run(once: bool, like: Option<&Site>) -> Result<(), Failure> {
     let (taking, taking_at) = port(0).await.map_err(failed)?;
     standing.spawn(serve_tcp(taking, next_hop.clone()));
     let scratch = Scratch(std::env::temp_dir().join(format!("vouchsafe-demo-{}", std::process::id())));
-    let around = Around::new(&scratch.0, &asked_at, taking_at).await.map_err(failed)?;
+    let around = Around::new(&scratch.0, &asked_at, taking_at, !once).await.map_err(failed)?;
     let supervisor = &around.supervisor;
     let bound = supervisor.start(Some(&scratch.0.join("control.sock"))).await.map_err(failed)?;
     let at = |name: &str| bound.iter().find(|(listener, _)| listener == name).map(|(_, address)| *address);

@@ -24,6 +24,8 @@ const PORTS: &[u16] = &[2525, 2587, 2465, 8080];
 pub(super) struct Around {
     gateway: Arc<Gateway>,
     pub supervisor: Arc<Supervisor>,
+    /// Where its page is.
+    page: Option<String>,
 }
 
 /// Settings over what the demo begins with.
@@ -75,7 +77,12 @@ async fn base(dir: &Path, delegates: &[SocketAddr], next_hop: SocketAddr) -> Res
 }
 
 impl Around {
-    pub async fn new(dir: &Path, delegates: &[SocketAddr], next_hop: SocketAddr) -> Result<Around, String> {
+    pub async fn new(
+        dir: &Path,
+        delegates: &[SocketAddr],
+        next_hop: SocketAddr,
+        with_page: bool,
+    ) -> Result<Around, String> {
         let base = base(dir, delegates, next_hop).await?;
         let settings = read(&base, "").map_err(|faults| faults.join("\n"))?.settings;
         let stores = open_stores(dir, 0, &Keeping::default())?;
@@ -84,14 +91,14 @@ impl Around {
         let supervisor = Arc::new(Supervisor::new(Arc::clone(&gateway))?);
         let door = Door { base, supervisor: Arc::downgrade(&supervisor) };
         gateway.stored.set_door(Arc::new(door));
-        Ok(Around { gateway, supervisor })
+        // At once: its port was free a moment ago.
+        let page = with_page.then(|| web::start(&gateway, &supervisor).into_iter().next()).flatten();
+        Ok(Around { gateway, supervisor, page })
     }
 
-    /// Starts the page: its address, and the one-time password for it.
-    pub async fn page(&self) -> Result<Option<(String, String)>, String> {
-        let Some(page) = web::start(&self.gateway, &self.supervisor).into_iter().next() else {
-            return Ok(None);
-        };
-        Ok(first_password(&self.gateway).await?.map(|password| (page, password)))
+    /// The page's address, and the one-time password for it.
+    pub async fn page(&self) -> Result<Option<(&str, String)>, String> {
+        let password = first_password(&self.gateway).await?;
+        Ok(self.page.as_deref().zip(password))
     }
 }
