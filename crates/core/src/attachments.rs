@@ -500,7 +500,8 @@ pub enum ShareChange {
         /// The files, by position, each once.
         files: Vec<u32>,
     },
-    /// All links of a message lead nowhere from now on, or one of them, by its id.
+    /// All links of a message lead nowhere from now on, or one of them, by its id. All: what still waits with them is held
+    /// ([`crate::outcome::LinksGone`]).
     Revoke {
         /// The message.
         message: MessageId,
@@ -521,7 +522,7 @@ pub enum ShareChange {
         /// On.
         on: bool,
     },
-    /// Files and links are deleted. Refused with [`StoreFault::Missing`] while there is a hold on it.
+    /// Files and links are deleted; what still waits with such links is held ([`crate::outcome::LinksGone`]). Refused with [`StoreFault::Missing`] while there is a hold on it.
     Erase {
         /// The message.
         message: MessageId,

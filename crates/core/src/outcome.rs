@@ -209,12 +209,48 @@ pub fn retry(status: Enhanced, words: String, blame: Blame) -> Outcome {
 const REFUSED: &str = "refused by next hop: ";
 const SOFT_BOUNCE: &str = "held by soft_bounce: ";
 
+/// Why links in a message that still waits lead nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinksGone {
+    /// The files were deleted.
+    Deleted,
+    /// All links were taken back.
+    TakenBack,
+}
+
+impl LinksGone {
+    fn what(self) -> &'static str {
+        match self {
+            LinksGone::Deleted => "its files were deleted",
+            LinksGone::TakenBack => "its links were taken back",
+        }
+    }
+
+    /// What these last words of a recipient tell of its link.
+    pub fn of(words: &str) -> Option<LinksGone> {
+        [LinksGone::Deleted, LinksGone::TakenBack].into_iter().find(|gone| words.starts_with(gone.what()))
+    }
+
+    /// The last words of what is held for it, for the administrator: who did it, and what can be done now.
+    pub fn words(self, who: &str) -> String {
+        let mend = match self {
+            LinksGone::Deleted => "",
+            LinksGone::TakenBack => "give its links more time and release it, or ",
+        };
+        format!(
+            "{} by {who}: {mend}bounce or delete it; released as it is, it goes out with links that lead nowhere",
+            self.what()
+        )
+    }
+}
+
 /// A recipient that the administrator gives up. `last`: its last words in the queue, which its sender is told, too.
 pub fn returned(last: &str) -> Outcome {
     let last = last.strip_prefix(REFUSED).or_else(|| last.strip_prefix(SOFT_BOUNCE)).unwrap_or(last);
-    let words = match last {
-        "" => "given up by the administrator".to_owned(),
-        last => format!("given up by the administrator; last attempt: {last}"),
+    let words = match (LinksGone::of(last), last) {
+        (Some(gone), _) => format!("given up by the administrator: {}", gone.what()),
+        (None, "") => "given up by the administrator".to_owned(),
+        (None, last) => format!("given up by the administrator; last attempt: {last}"),
     };
     // RFC 3463 §3.1: nothing more is to be said of it in digits.
     let status = Enhanced(5, 0, 0);
@@ -422,6 +458,14 @@ mod tests {
     #[test]
     fn who_gets_a_bounce_is_told_what_the_last_attempt_said() {
         assert_eq!(returned("").words, "given up by the administrator");
+        for gone in [LinksGone::Deleted, LinksGone::TakenBack] {
+            let outcome = returned(&gone.words("admin dave"));
+            assert_eq!(
+                outcome.words,
+                format!("given up by the administrator: {}", gone.what()),
+                "who did it is ours"
+            );
+        }
         for held in ["refused by next hop: 554 Spam", "held by soft_bounce: 554 Spam", "554 Spam"] {
             let outcome = returned(held);
             assert_eq!(outcome.words, "given up by the administrator; last attempt: 554 Spam");

@@ -2,7 +2,9 @@
 //! instead of a disk, and a clock that moves only when everybody waits. Runs every file of `transcripts/e2e`.
 //!
 //! On top of what `testkit::whole` knows: `!: user NAME PASSWORD`, `!: reload key = value`,
-//! `!: store full|broken|well`, `!: bounce`: the administrator gives up what is in the queue, `!: link fetched|asked`: what the pages do for the first link that the next hop got.
+//! `!: store full|broken|well`, `!: bounce`, `!: release`: the administrator gives up what is in the queue, or releases it,
+//! `!: files erase|revoke`: he deletes all files, or takes all their links back, `!: link fetched|asked`: what the pages do
+//! for the first link that the next hop got.
 
 mod common;
 
@@ -16,10 +18,11 @@ use vouchsafe_config::Settings;
 use vouchsafe_core::MessageId;
 use vouchsafe_core::attachments::{AttachmentStore, ShareChange, ShareFilter};
 use vouchsafe_core::links::{TOKEN_LEN, Token};
-use vouchsafe_core::ports::{Clock, MailStore, QueueFilter, StoreFault};
+use vouchsafe_core::ports::{Clock, MailStore, QueueAction, QueueFilter, StoreFault};
 use vouchsafe_fakes::PipeDialer;
 use vouchsafe_gateway::control::{Control, Request, Response};
 use vouchsafe_gateway::gateway::{Gateway, Stores};
+use vouchsafe_gateway::shares::ShareAct;
 use vouchsafe_gateway::supervisor::Supervisor;
 use vouchsafe_net::clock::SystemClock;
 use vouchsafe_net::stream::BoxStream;
@@ -133,6 +136,29 @@ impl World for InProcess {
                 let messages: BTreeSet<MessageId> = rows.iter().map(|row| row.message).collect();
                 for message in messages {
                     let request = Request::QueueBounce { message };
+                    if let Response::Refused { why } = self.control.run(request).await {
+                        return Err(why);
+                    }
+                }
+            }
+            ["release"] => {
+                let (filter, action) = (QueueFilter::default(), QueueAction::Release);
+                if let Response::Refused { why } =
+                    self.control.run(Request::QueueAct { filter, action }).await
+                {
+                    return Err(why);
+                }
+            }
+            ["files", what] => {
+                let act = match what {
+                    "erase" => ShareAct::Erase,
+                    "revoke" => ShareAct::Revoke { link: None },
+                    _ => return Err(format!("`{what}`: erase or revoke is expected")),
+                };
+                let shares = self.store.shares(ShareFilter::default()).await;
+                for share in shares.map_err(|fault| fault.to_string())? {
+                    let filter = ShareFilter { message: Some(share.message), ..ShareFilter::default() };
+                    let request = Request::AttachmentsAct { filter, act: act.clone() };
                     if let Response::Refused { why } = self.control.run(request).await {
                         return Err(why);
                     }

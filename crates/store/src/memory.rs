@@ -193,6 +193,25 @@ impl State {
         Ok(())
     }
 
+    /// Keeps every delivery that `act` changes, which is true then; how many. It is told whether they are claimed.
+    fn change_each(&mut self, act: impl Fn(&mut Delivery, bool) -> bool) -> u64 {
+        let ids: Vec<i64> = self.deliveries.keys().copied().collect();
+        let mut changed = 0;
+        for id in ids {
+            let Some(mut delivery) = self.delivery(id) else { continue };
+            if !act(&mut delivery, self.schedule.is_claimed(id)) {
+                continue;
+            }
+            if let Some(row) = self.deliveries.get_mut(&id) {
+                row.recipients = delivery.recipients;
+                row.due = delivery.due;
+            }
+            self.place(id);
+            changed += 1;
+        }
+        changed
+    }
+
     /// After a change of a row: the schedule follows it, and what is finished leaves.
     fn place(&mut self, id: i64) {
         let Some(row) = self.deliveries.get(&id) else { return };
@@ -324,22 +343,8 @@ impl MailStore for MemoryStore {
             return ready(Err(fault));
         }
         let matcher = Matcher::new(filter);
-        let ids: Vec<i64> = state.deliveries.keys().copied().collect();
-        let mut changed = 0;
-        for id in ids {
-            let Some(mut delivery) = state.delivery(id) else { continue };
-            let claimed = state.schedule.is_claimed(id);
-            if !queue::act(&matcher, action, &mut delivery, claimed, now) {
-                continue;
-            }
-            if let Some(row) = state.deliveries.get_mut(&id) {
-                row.recipients = delivery.recipients;
-                row.due = delivery.due;
-            }
-            state.place(id);
-            changed += 1;
-        }
-        ready(Ok(changed))
+        let act = |delivery: &mut Delivery, claimed| queue::act(&matcher, action, delivery, claimed, now);
+        ready(Ok(state.change_each(act)))
     }
 
     fn stats(&self) -> BoxFuture<'_, Result<QueueStats, StoreFault>> {

@@ -1,5 +1,6 @@
 //! The rules of the queue that both stores share: grouping by route, outcomes, filters, actions. Pure.
 
+use vouchsafe_core::outcome::LinksGone;
 use vouchsafe_core::ports::{Delivery, QueueAction, QueueFilter, QueueRow, RecipientOutcome};
 use vouchsafe_core::{Envelope, QueuedRecipient, RecipientState, RouteKey};
 
@@ -24,16 +25,20 @@ pub fn by_route(envelope: &Envelope) -> Vec<(RouteKey, Vec<QueuedRecipient>)> {
 
 /// Applies the outcomes of an attempt; finished recipients leave.
 ///
-/// A recipient that was held by hand during the attempt stays held when the outcome is "try again".
+/// A recipient that was held by hand during the attempt stays held when the outcome is "try again", and why its link leads
+/// nowhere stays told.
 pub fn settle(recipients: &mut Vec<QueuedRecipient>, outcomes: Vec<RecipientOutcome>) {
     for outcome in outcomes {
         let Some(recipient) = recipients.iter_mut().find(|recipient| recipient.index == outcome.index) else {
             continue;
         };
-        if !(recipient.state == RecipientState::Held && outcome.state == RecipientState::Pending) {
+        let stays = recipient.state == RecipientState::Held && outcome.state == RecipientState::Pending;
+        if !stays {
             recipient.state = outcome.state;
         }
-        recipient.last_reply = outcome.reply;
+        if !(stays && LinksGone::of(&recipient.last_reply).is_some()) {
+            recipient.last_reply = outcome.reply;
+        }
         recipient.warned = outcome.warned;
     }
     recipients.retain(is_open);
@@ -129,4 +134,17 @@ pub fn act(
     }
     delivery.recipients.retain(is_open);
     touched
+}
+
+/// Holds all that would get a link, with these words; true if there is such. What was held already gets the words, too:
+/// whoever releases it must have read them.
+pub fn hold_linked(delivery: &mut Delivery, words: &str) -> bool {
+    if !delivery.form.as_ref().is_some_and(|form| form.recipe.has_slot()) {
+        return false;
+    }
+    for recipient in &mut delivery.recipients {
+        recipient.state = RecipientState::Held;
+        words.clone_into(&mut recipient.last_reply);
+    }
+    true
 }

@@ -7,6 +7,7 @@ use vouchsafe_core::attachments::{
     charged, hex,
 };
 use vouchsafe_core::links::{LinkSecret, Sharing, TokenHash};
+use vouchsafe_core::outcome::LinksGone;
 use vouchsafe_core::ports::StoreFault;
 use vouchsafe_core::{Envelope, MessageId, RouteKey, Timestamp};
 
@@ -170,6 +171,15 @@ pub fn line(change: &ShareChange, message: MessageId) -> Option<Line> {
         ShareChange::Told { .. } | ShareChange::Asked { .. } | ShareChange::SenderLink { .. } => return None,
     };
     Some(Line { what, message, detail })
+}
+
+/// The message whose links lead nowhere after this change, with the words that it is held with if it still waits.
+pub fn links_gone(change: &ShareChange, who: &str) -> Option<(MessageId, String)> {
+    match change {
+        ShareChange::Erase { message } => Some((*message, LinksGone::Deleted.words(who))),
+        ShareChange::Revoke { message, link: None } => Some((*message, LinksGone::TakenBack.words(who))),
+        _ => None,
+    }
 }
 
 /// The refusal of a download past the cap.

@@ -12,7 +12,8 @@ use vouchsafe_core::{MessageId, Timestamp};
 
 use super::{MemoryStore, ready};
 use crate::limit_of;
-use crate::shares::{Line, Ready, check_line, line, matches, replaces, used_up};
+use crate::queue;
+use crate::shares::{Line, Ready, check_line, line, links_gone, matches, replaces, used_up};
 
 /// What a store knows of detached files.
 #[derive(Default)]
@@ -231,7 +232,13 @@ impl AttachmentStore for MemoryStore {
         now: Timestamp,
     ) -> BoxFuture<'_, Result<(), StoreFault>> {
         let mut state = self.lock();
-        ready(state.check().and_then(|()| state.shares.change(&change, &who, now)))
+        let done = state.check().and_then(|()| state.shares.change(&change, &who, now));
+        if let (Ok(()), Some((message, words))) = (&done, links_gone(&change, &who)) {
+            state.change_each(|delivery, _| {
+                delivery.message.id == message && queue::hold_linked(delivery, &words)
+            });
+        }
+        ready(done)
     }
 
     fn usage(&self, owner: String, domain: String) -> BoxFuture<'_, Result<Usage, StoreFault>> {

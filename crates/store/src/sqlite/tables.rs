@@ -233,14 +233,37 @@ pub fn act(
     claimed: impl Fn(i64) -> bool,
     changes: &mut Changes,
 ) -> Result<u64, Failure> {
-    let mut pages = Pages::of(connection, &filter)?;
+    let pages = Pages::of(connection, &filter)?;
     let matcher = Matcher::new(filter);
+    let act = |delivery: &mut Delivery| queue::act(&matcher, action, delivery, claimed(delivery.id), now);
+    change_each(connection, pages, act, changes)
+}
+
+/// Holds what waits with links that lead nowhere now.
+pub fn hold_linked(
+    connection: &Connection,
+    message: MessageId,
+    words: &str,
+    changes: &mut Changes,
+) -> Result<(), Failure> {
+    let filter = QueueFilter { message: Some(message), ..QueueFilter::default() };
+    let pages = Pages::of(connection, &filter)?;
+    change_each(connection, pages, |delivery| queue::hold_linked(delivery, words), changes).map(drop)
+}
+
+/// Writes back every delivery that `act` changes, which is true then; how many.
+fn change_each(
+    connection: &Connection,
+    mut pages: Pages,
+    act: impl Fn(&mut Delivery) -> bool,
+    changes: &mut Changes,
+) -> Result<u64, Failure> {
     let mut changed = 0;
     while let Some(page) = pages.next(connection)? {
         for (mut delivery, siblings) in page {
             let id = delivery.id;
             let held_before = queue::count(&delivery.recipients, RecipientState::Held) as i64;
-            if !queue::act(&matcher, action, &mut delivery, claimed(id), now) {
+            if !act(&mut delivery) {
                 continue;
             }
             let Delivery { recipients, due, attempts, .. } = delivery;

@@ -26,7 +26,7 @@ use super::tables::{self, Changes, Failure, Whereabouts, fault_of};
 use super::verdicts;
 use crate::Claims;
 use crate::disk::{Commit, Disk};
-use crate::shares::Ready;
+use crate::shares::{Ready, links_gone};
 
 /// Requests taken together at most: bounds a transaction, and the time until the first of it is answered.
 const BATCH: usize = 512;
@@ -255,7 +255,7 @@ impl Writer {
             Request::Set(setting, answer) => {
                 let done = match refused {
                     Some(fault) => Ok(Err(fault)),
-                    None => sort(set(&self.connection, setting)),
+                    None => sort(set(&self.connection, setting, changes)),
                 };
                 let (result, broken) = split(done);
                 waiting.push(Waiting::Unit { files: Vec::new(), adopted: false, answer, result });
@@ -452,7 +452,7 @@ impl Waiting {
     }
 }
 
-fn set(connection: &Connection, setting: Setting) -> Result<(), Failure> {
+fn set(connection: &Connection, setting: Setting, changes: &mut Changes) -> Result<(), Failure> {
     match setting {
         Setting::PutUser(user) => {
             connection
@@ -476,7 +476,12 @@ fn set(connection: &Connection, setting: Setting) -> Result<(), Failure> {
         Setting::RemoveRecord(kind, key) => records::remove(connection, kind, &key)?,
         Setting::PruneRecords(kind, keep) => records::prune(connection, kind, keep)?,
         Setting::SaveCounters(counters, now) => verdicts::save_counters(connection, &counters, now)?,
-        Setting::Share(change, who, now) => shares::change(connection, &change, &who, now)?,
+        Setting::Share(change, who, now) => {
+            shares::change(connection, &change, &who, now)?;
+            if let Some((message, words)) = links_gone(&change, &who) {
+                tables::hold_linked(connection, message, &words, changes)?;
+            }
+        }
         Setting::Check { blob, check, detail, who, now } => {
             shares::set_check(connection, &blob, check, &detail, &who, now)?;
         }

@@ -10,7 +10,7 @@ use vouchsafe_core::attachments::{
     ShareNews, ShareState, Standing, Telling,
 };
 use vouchsafe_core::links::{LinkSecret, Token};
-use vouchsafe_core::ports::{Accepted, MailStore, StoreFault};
+use vouchsafe_core::ports::{Accepted, MailStore, QueueAction, QueueFilter, StoreFault};
 use vouchsafe_core::recipe::{Piece, Recipe, SlotCoding};
 use vouchsafe_core::{MessageId, RecipientState, RouteKey, Timestamp};
 use vouchsafe_store::blobs::Blobs;
@@ -77,6 +77,7 @@ suite! {
     a_sender_is_told_and_it_is_noted_or_neither,
     equal_content_is_kept_once,
     a_form_stays_with_its_route_until_the_message_leaves,
+    what_waits_with_links_that_went_is_held,
     a_hold_forbids_erasing_and_every_change_is_written_down,
 }
 
@@ -479,6 +480,50 @@ async fn a_form_stays_with_its_route_until_the_message_leaves(given: Given) {
     assert_eq!(left().await, 1);
     // The queue has forgotten the secret; the links are as good as before.
     assert!(given.store.landing(secret(1).token(2).hash()).await.unwrap().is_some());
+}
+
+async fn what_waits_with_links_that_went_is_held(given: Given) {
+    let message = id(1);
+    given.store.accept(detached(&*given.blobs, 1, &octets(message, 100)).await.unwrap()).await.unwrap();
+    let change = async |change| given.store.change(change, "admin dave".to_owned(), NOW).await.unwrap();
+    // By route: the recipients with their states and last words.
+    let rows = async || {
+        let rows = given.store.list(QueueFilter::default()).await.unwrap();
+        let mut rows: Vec<_> = rows.into_iter().map(|row| (row.linked, row.recipients)).collect();
+        rows.sort_by_key(|(linked, _)| *linked);
+        rows
+    };
+    let link = given.store.shares(ShareFilter::default()).await.unwrap()[0].links[0].id.clone();
+    change(ShareChange::Revoke { message, link: Some(link) }).await;
+    assert_eq!(given.store.stats().await.unwrap().held, 0, "one of several links");
+    change(ShareChange::Revoke { message, link: None }).await;
+    let waiting = rows().await;
+    let plain = ("b@far.test".to_owned(), RecipientState::Pending, String::new());
+    assert_eq!(waiting[0], (false, vec![plain]), "it has no link");
+    let taken_back = |(_, state, words): &(String, RecipientState, String)| {
+        *state == RecipientState::Held && words.starts_with("its links were taken back by admin dave: ")
+    };
+    assert!(waiting[1].0 && waiting[1].1.len() == 2 && waiting[1].1.iter().all(taken_back), "{waiting:?}");
+    let claimed = given.store.claim(NOW, 10, Vec::new()).await.unwrap();
+    assert_eq!(claimed.iter().map(|delivery| delivery.route.clone()).collect::<Vec<_>>(), [RouteKey::Relay]);
+    given.store.release(claimed[0].id);
+
+    let all = QueueFilter { message: Some(message), ..QueueFilter::default() };
+    given.store.act(all.clone(), QueueAction::Release, NOW).await.unwrap();
+    assert_eq!(given.store.stats().await.unwrap().held, 0);
+    let claimed = given.store.claim(NOW, 10, Vec::new()).await.unwrap();
+    assert_eq!(claimed.len(), 2, "who released it has read the words");
+    // Deleted while it is being tried, which comes to nothing.
+    change(ShareChange::Erase { message }).await;
+    for delivery in &claimed {
+        given.store.settle(settlement(delivery, RecipientState::Pending, NOW)).await.unwrap();
+    }
+    assert_eq!(given.store.stats().await.unwrap().held, 2);
+    let words: Vec<String> = rows().await[1].1.iter().map(|(.., words)| words.clone()).collect();
+    assert!(
+        words.iter().all(|words| words.starts_with("its files were deleted by admin dave: ")),
+        "{words:?}"
+    );
 }
 
 async fn a_hold_forbids_erasing_and_every_change_is_written_down(given: Given) {
