@@ -288,6 +288,29 @@ async fn each_copy_with_a_link_of_its_own_is_signed_as_it_leaves() {
 }
 
 #[tokio::test]
+async fn a_signed_message_past_16_mib_is_taken_and_its_signature_not_looked_at() {
+    let world = World::new().await;
+    world.server.txt("signed.example", "v=spf1 ip4:192.0.2.7 -all");
+    let file = world.dir.path().join("key.pem");
+    let keys = Keys::load([("signed.example", "s1", &*file)]).unwrap();
+    let line = format!("{}\r\n", "y".repeat(1022));
+    let sizes = [(16 * 1024, "dkim=pass"), (16 * 1024 + 1, "dkim=policy (message is too large to check)")];
+    for (sent, (lines, told)) in (1..).zip(sizes) {
+        let message = format!("From: ann@signed.example\r\n\r\n{}", line.repeat(lines));
+        let mut signing = keys.begin();
+        signing.push(message.as_bytes());
+        let signed = signing.finish().unwrap() + &message;
+        let reply = world.send("mx", STRANGER, "ann@signed.example", "bob@example.com", &signed).await;
+        assert!(reply.starts_with("250"), "{reply}");
+        let text = world.taken(sent).await.pop().unwrap();
+        let head = text.split_once("\r\n\r\n").unwrap().0;
+        assert!(head.starts_with("Authentication-Results: gate.example;"), "{head}");
+        assert!(head.contains(told) && head.contains("spf=pass"), "{head}");
+        assert!(head.contains("DKIM-Signature: v=1; a=rsa-sha256; s=s1; d=signed.example;"), "{head}");
+    }
+}
+
+#[tokio::test]
 async fn a_key_that_cannot_be_read_keeps_the_gateway_from_starting() {
     let world = World::new().await;
     let file = world.dir.path().join("key.pem");
