@@ -5,6 +5,8 @@
 pub mod clamd;
 pub mod client_script;
 pub mod client_world;
+#[cfg(feature = "s3")]
+pub mod s3;
 pub mod script;
 #[cfg(feature = "whole")]
 pub mod whole;

@@ -1,70 +1,36 @@
 //! Objects on a real S3 server, which runs in this process and keeps them in a folder: parts, crashes, refusals.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto::Builder;
-use s3s::auth::SimpleAuth;
-use s3s::service::S3ServiceBuilder;
-use tokio::sync::oneshot;
 use vouchsafe_core::attachments::{BlobRef, BlobStore, UploadLog};
 use vouchsafe_core::ports::StoreFault;
 use vouchsafe_smtp::Secret;
 use vouchsafe_store::blobs::{Blobs, S3, S3Options};
 use vouchsafe_store::memory::MemoryStore;
+use vouchsafe_testkit::s3::{BUCKET, LOGIN, S3Server};
 
 use crate::given::{id, octets, run};
 
 /// The size of the first parts.
 const PART: usize = 5 << 20;
-const LOGIN: (&str, &str) = ("AKIDEXAMPLE", "wJalrXUtnFEMI");
+const PREFIX: &str = "gateway/files";
 
-/// A server on a thread of its own, with an empty bucket `mail`; it stops when dropped.
-pub struct Server {
-    address: SocketAddr,
-    root: tempfile::TempDir,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
+/// A server with an empty bucket.
+pub struct Server(S3Server);
 
 impl Server {
     pub fn start() -> Server {
-        let root = tempfile::tempdir().unwrap();
-        std::fs::create_dir(root.path().join("mail")).unwrap();
-        let mut service = S3ServiceBuilder::new(s3s_fs::FileSystem::new(root.path()).unwrap());
-        service.set_auth(SimpleAuth::from_single(LOGIN.0, LOGIN.1));
-        let service = service.build();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel();
-        let serve = async move {
-            listener.set_nonblocking(true).unwrap();
-            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            let accept = async {
-                loop {
-                    let (socket, _) = listener.accept().await.unwrap();
-                    let service = service.clone();
-                    tokio::spawn(async move {
-                        let server = Builder::new(TokioExecutor::new());
-                        let _ = server.serve_connection(TokioIo::new(socket), service).await;
-                    });
-                }
-            };
-            tokio::select! { () = accept => {}, _ = stopped => {} }
-        };
-        let thread = std::thread::spawn(move || run(serve));
-        Server { address, root, stop: Some(stop), thread: Some(thread) }
+        Server(S3Server::start())
     }
 
     pub fn options(&self) -> S3Options {
         S3Options {
-            prefix: "gateway/files".to_owned(),
-            endpoint: Some(format!("http://{}", self.address)),
+            prefix: PREFIX.to_owned(),
+            endpoint: Some(self.0.endpoint()),
             login: Some((LOGIN.0.to_owned(), Secret::new(LOGIN.1))),
-            ..S3Options::bucket("mail")
+            ..S3Options::bucket(BUCKET)
         }
     }
 
@@ -75,20 +41,13 @@ impl Server {
     /// Uploads that the server knows. A part that was under way when its upload was aborted may stay behind for a while,
     /// at Amazon's, too.
     fn uploads(&self) -> Vec<String> {
-        let names = std::fs::read_dir(self.root.path()).unwrap();
+        let names = std::fs::read_dir(self.0.root()).unwrap();
         let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.filter(|name| name.starts_with(".upload-") && name.ends_with(".json")).collect()
     }
 
     fn object(&self, name: &str) -> std::path::PathBuf {
-        self.root.path().join("mail/gateway/files").join(name)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        let _ = self.thread.take().unwrap().join();
+        self.0.folder(PREFIX).join(name)
     }
 }
 
