@@ -442,9 +442,10 @@ fn domain(s: &Section<'_>, only: Option<&str>, lookup: &dyn Lookup) -> Option<Ac
     };
     let next_hop = next_hop(s, lookup);
     let relay_probe = s.value("relay_probe", |n| each(n, any_domain::probe)).unwrap_or_default();
+    let files_whole = s.chosen("files", &[("default", false), ("off", true)]);
     let files_expire = Some(s.time("files_expire")).filter(|time| !time.is_zero());
     s.finish();
-    Some(AcceptedDomain { name: name?, recipients, next_hop, relay_probe, files_expire })
+    Some(AcceptedDomain { name: name?, recipients, next_hop, relay_probe, files_whole, files_expire })
 }
 
 fn next_hop(s: &Section<'_>, lookup: &dyn Lookup) -> Vec<Endpoint> {

@@ -335,6 +335,8 @@ pub struct AcceptedDomain {
     pub next_hop: Vec<Endpoint>,
     /// Of the domain `*` only: what its delegate must refuse. Two addresses there, none elsewhere.
     pub relay_probe: Vec<Mailbox>,
+    /// Its recipients get files whole, whatever `attachments` says of their direction.
+    pub files_whole: bool,
     /// In place of what `attachments` says of each direction.
     pub files_expire: Option<Duration>,
 }

@@ -538,6 +538,13 @@ pub const TABLE: &[Row] = &[
         "Where its mail goes; several in order, the next when one cannot be reached.",
     ),
     row(
+        "domain.files",
+        Choice(&["default", "off"]),
+        Value(r#""default""#),
+        Live,
+        "Whether files are swapped for links in mail to this domain. default: as attachments.internal and attachments.inbound say; off: its recipients get files whole.",
+    ),
+    row(
         "domain.files_expire",
         Time("0s", "3650d"),
         Value(r#""0s""#),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use vouchsafe_config::{Attachments, Inbound, Settings};
+use vouchsafe_config::{Inbound, Settings};
 use vouchsafe_core::attachments::{Check, Detached, Detachment, LinkRules};
 use vouchsafe_core::detach::{Direction, direction};
 use vouchsafe_core::envelope::{Envelope, RouteKey};
@@ -30,15 +30,23 @@ pub(crate) struct Made {
 }
 
 /// Routes of the envelope whose recipients get links in place of large parts.
-fn routes(envelope: &Envelope, settings: &Attachments) -> Vec<RouteKey> {
+fn routes(envelope: &Envelope, settings: &Settings) -> Vec<RouteKey> {
+    let files = &settings.attachments;
+    let whole = |route: &RouteKey| match route {
+        RouteKey::Domain(name) => settings.domain(name).is_some_and(|domain| domain.files_whole),
+        RouteKey::Relay => false,
+    };
     let mut routes: Vec<RouteKey> =
         envelope.recipients().iter().map(|(_, permit)| permit.route().clone()).collect();
     routes.sort();
     routes.dedup();
-    routes.retain(|route| match direction(route, envelope.origin.known_sender) {
-        Direction::Outbound => settings.outbound,
-        Direction::Internal => settings.internal,
-        Direction::Inbound => settings.inbound != Inbound::Off,
+    routes.retain(|route| {
+        let on = match direction(route, envelope.origin.known_sender) {
+            Direction::Outbound => files.outbound,
+            Direction::Internal => files.internal,
+            Direction::Inbound => files.inbound != Inbound::Off,
+        };
+        on && !whole(route)
     });
     routes
 }
@@ -60,17 +68,17 @@ fn good_for(envelope: &Envelope, settings: &Settings) -> Duration {
             Direction::Inbound => files.expire_inbound.unwrap_or(files.expire),
         })
     };
-    routes(envelope, files).iter().map(of).max().unwrap_or(files.expire)
+    routes(envelope, settings).iter().map(of).max().unwrap_or(files.expire)
 }
 
 /// Whether parts of this message may be moved, and how.
-pub(crate) fn detach(envelope: &Envelope, settings: &Attachments, stores: &Stores) -> Option<Detach> {
+pub(crate) fn detach(envelope: &Envelope, settings: &Settings, stores: &Stores) -> Option<Detach> {
     // A link must lead somewhere.
-    settings.public_url.as_ref()?;
+    settings.attachments.public_url.as_ref()?;
     let blobs = Arc::clone(stores.blobs.as_ref()?);
     let routes = routes(envelope, settings);
     let all = envelope.recipients().iter().all(|(_, permit)| routes.contains(permit.route()));
-    (!routes.is_empty()).then(|| Detach { blobs, rules: settings.rules.clone(), keep_raw: !all })
+    (!routes.is_empty()).then(|| Detach { blobs, rules: settings.attachments.rules.clone(), keep_raw: !all })
 }
 
 /// Writes the forms. What is over the hard limit is the caller's to refuse.
@@ -101,7 +109,7 @@ pub(crate) async fn make(
     let form = rewrite::form(&content, &block).map_err(|bad| StoreFault::Broken(bad.to_string()))?;
     let address = settings.public_url.as_deref().map_or(0, str::len) + 1 + TOKEN_LEN;
     let largest = form.len(&"x".repeat(address));
-    let forms: Vec<_> = routes(envelope, settings).into_iter().map(|route| (route, form.clone())).collect();
+    let forms: Vec<_> = routes(envelope, all).into_iter().map(|route| (route, form.clone())).collect();
     let linked =
         envelope.recipients().iter().filter(|(_, permit)| forms.iter().any(|(key, _)| key == permit.route()));
     let blind =

@@ -69,7 +69,7 @@ impl Committing {
             }
         }
         if attachments.hard_limit.is_some_and(|limit| largest > limit)
-            && forms::detach(&envelope, attachments, &gateway.stores).is_some()
+            && forms::detach(&envelope, &settings, &gateway.stores).is_some()
         {
             let words = "Message is too large, and its parts cannot be replaced by links";
             return Ok(Answer::No(Reply::new(552, (5, 3, 4), words)));

@@ -319,8 +319,7 @@ impl Session {
         let stranger = self.listener.kind == ListenerKind::Mx
             && !transaction.envelope.origin.known_sender
             && transaction.envelope.origin.client.is_some_and(|client| !client.is_loopback());
-        let detach =
-            forms::detach(&transaction.envelope, &transaction.settings.attachments, &self.gateway.stores);
+        let detach = forms::detach(&transaction.envelope, &transaction.settings, &self.gateway.stores);
         let mut intake = Intake::new(
             Arc::clone(&self.gateway.stores.mail),
             Arc::clone(&self.gateway.budget),
@@ -349,7 +348,7 @@ impl Session {
         let (envelope, settings) = (transaction.envelope.clone(), Arc::clone(&transaction.settings));
         let more = quota::expected(&envelope, &settings.attachments)?;
         let stores = self.gateway.stores.clone();
-        forms::detach(&envelope, &settings.attachments, &stores)?;
+        forms::detach(&envelope, &settings, &stores)?;
         Some(Box::pin(async move { quota::refusal(&stores, &envelope, &settings.attachments, more).await }))
     }
 
