@@ -221,11 +221,11 @@ async fn links_lead_to_the_files(given: Given) {
 
 async fn shares_are_found_by_what_an_administrator_knows(given: Given) {
     for number in 1..=4 {
-        given
-            .store
-            .accept(detached(&*given.blobs, number, &octets(id(number), 100)).await.unwrap())
-            .await
-            .unwrap();
+        let mut message = detached(&*given.blobs, number, &octets(id(number), 100)).await.unwrap();
+        if number == 4 {
+            "Größe \"Ä\" 日本語.pdf".clone_into(&mut message.detached.as_mut().unwrap().parts[0].file_name);
+        }
+        given.store.accept(message).await.unwrap();
     }
     let change = async |change| given.store.change(change, "admin".to_owned(), NOW).await.unwrap();
     change(ShareChange::Hold { message: id(1), on: true }).await;
@@ -244,9 +244,17 @@ async fn shares_are_found_by_what_an_administrator_knows(given: Given) {
     }
     let name = given.store.shares(all()).await.unwrap()[0].files[0].file_name.to_uppercase();
     let holds = |text: &str| ShareFilter { text: Some(text.to_owned()), ..all() };
-    assert_eq!(found(holds(&name)).await.len(), 4, "by the name of a file");
+    assert_eq!(found(holds(&name)).await.len(), 3, "by the name of a file");
+    for part in ["GRÖSSE", "größe \"ä\" 日", "ä", "\"", "日本", "PDF"] {
+        let there = usize::from(part != "GRÖSSE");
+        let found = found(holds(part)).await;
+        assert_eq!(found.iter().filter(|found| **found == id(4)).count(), there, "{part}: {found:?}");
+    }
     assert_eq!(found(holds(&id(2).to_string())).await, [id(2)], "by message");
     assert_eq!(found(holds("C@ONE.example")).await.len(), 4, "by recipient");
+    let of = |text: &str| ShareFilter { address: Some(text.to_owned()), ..all() };
+    assert_eq!(found(of("@ONE.")).await.len(), 4, "by a part of an address");
+    assert!(found(of("日本")).await.is_empty(), "an address is no name of a file");
     assert!(found(holds("nobody")).await.is_empty());
     assert!(found(ShareFilter { check: Some(Check::Found), ..all() }).await.is_empty());
     assert_eq!(found(ShareFilter { check: Some(Check::Clear), ..all() }).await.len(), 4);
