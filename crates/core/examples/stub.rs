@@ -19,6 +19,7 @@ fn main() {
             3_312_000_000,
         ),
         file("日本語の資料.xlsx", "application/vnd.ms-excel", 912_000),
+        file("דוח שנתי 2026 (סופי).pdf", "application/pdf", 4_120_000),
     ];
     let block = Block { files: &files, until: Timestamp(1_798_070_400_000_000), language };
     let link = "https://files.example.com/abcdefghijklmnopqrstuvwxyz234567";
