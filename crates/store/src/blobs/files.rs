@@ -175,7 +175,12 @@ impl ObjectWriter for FileObject {
             if self.unsynced >= SYNC_EVERY {
                 join(&mut self.syncing).await?;
                 let file = self.file.clone();
-                self.syncing = Some(spawn_blocking(move || file.sync_data()));
+                // A giant takes the same memory again instead of all there is: nobody reads it soon.
+                self.syncing = Some(spawn_blocking(move || {
+                    file.sync_data()?;
+                    file.forget();
+                    Ok(())
+                }));
                 self.unsynced = 0;
             }
             self.writing = Some(spawn_blocking(move || file.write_at(offset, &mut [IoSlice::new(&chunk)])));

@@ -58,6 +58,8 @@ pub trait DiskFile: Send + Sync {
     /// Makes the content and length durable. After an error the file must not be used again: the kernel may have
     /// dropped what it could not write, and a second sync would lie.
     fn sync_data(&self) -> io::Result<()>;
+    /// Lets the system drop what is synced of the file from memory: a hint, without a promise.
+    fn forget(&self) {}
 }
 
 /// True for "no space left" and "quota exceeded".
