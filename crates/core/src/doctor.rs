@@ -17,10 +17,10 @@ pub use product::Product;
 pub use recipients::{goes_on, is_asked_at_data};
 
 use serde::{Serialize, Serializer};
-use vouchsafe_smtp::Reply;
 use vouchsafe_smtp::client::Phase;
 use vouchsafe_smtp::extension::Capabilities;
 use vouchsafe_smtp::reply::printable;
+use vouchsafe_smtp::{Enhanced, Reply};
 
 use crate::verdict::Verdict;
 use recipients::Checking;
@@ -115,9 +115,12 @@ impl Seen {
         said.chain(greeted).any(|said| said.eq_ignore_ascii_case(name))
     }
 
-    /// It is this very gateway that answered: by name and by address.
+    /// It is this very gateway that answered: by name and by address, or that it turned itself away (RFC 3463 §3.5:
+    /// X.4.6, a loop).
     pub fn is_ourselves(&self, name: &str) -> bool {
-        self.our_address && self.has_name(name)
+        let loops = Some(Enhanced(4, 4, 6));
+        let said = self.trouble.as_ref().and_then(|trouble| trouble.said.as_ref());
+        self.our_address && (self.has_name(name) || said.is_some_and(|said| said.enhanced == loops))
     }
 
     fn answer(&self, about: About) -> Option<&Answer> {

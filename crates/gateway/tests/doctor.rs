@@ -279,6 +279,16 @@ async fn ourselves_are_noticed_and_not_asked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_gateway_that_turns_itself_away_is_no_limit() {
+    let faults = vec![banner("421 4.4.6 This is the gateway that asks: its settings lead back to itself")];
+    let ours = Behaviour { faults, ..Behaviour::new("gw.example.net") };
+    let world = World::new().with(587, ours);
+    let report = world.examine(Examination { own_ports: vec![587], ..asked() }).await;
+    let found: Vec<&str> = report.findings.iter().map(|finding| finding.what.as_str()).collect();
+    assert!(matches!(found[..], [what] if what.starts_with("Port 587 is this very gateway")), "{found:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_there_is_told() {
     keep("nobody", &World::new().examine(asked()).await);
 }
