@@ -170,7 +170,7 @@ fn is_untouchable(header: &Header) -> bool {
 }
 
 /// Looks for a PGP message within a text (RFC 9580 §6.2, §7): a line that begins an encrypted or a clear-signed one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Armour {
     /// The line so far, as much of it as matters.
     line: Vec<u8>,
@@ -179,12 +179,6 @@ pub struct Armour {
 impl Armour {
     const BEGINNINGS: [&'static [u8]; 2] =
         [b"-----BEGIN PGP MESSAGE-----", b"-----BEGIN PGP SIGNED MESSAGE-----"];
-
-    /// At a text's start.
-    #[expect(clippy::new_without_default, reason = "a text has a start, no default")]
-    pub fn new() -> Armour {
-        Armour { line: Vec::new() }
-    }
 
     /// Takes the next octets of the text; true if a message begins in them.
     pub fn push(&mut self, octets: &[u8]) -> bool {
@@ -325,7 +319,7 @@ mod tests {
     #[test]
     fn pgp_within_a_text_is_found_wherever_it_is_cut() {
         let found = |text: &str, piece: usize| {
-            let mut armour = Armour::new();
+            let mut armour = Armour::default();
             text.as_bytes().chunks(piece).any(|octets| armour.push(octets))
         };
         for piece in 1..60 {

@@ -54,7 +54,7 @@ pub(super) struct State {
 
 impl Text {
     fn of(coding: Coding) -> Text {
-        Text { decoder: Decoder::new(coding), armour: Armour::new() }
+        Text { decoder: Decoder::new(coding), armour: Armour::default() }
     }
 }
 
