@@ -9,7 +9,7 @@ use vouchsafe_core::ports::{
     Accepted, Body, History, HistoryEvent, HistoryFilter, MailStore, RecipientOutcome, Settlement,
 };
 use vouchsafe_core::{Envelope, MessageId, Origin, RecipientState, Timestamp};
-use vouchsafe_smtp::{BodyKind, MailFrom, Mailbox, RcptTo, ReversePath};
+use vouchsafe_smtp::{MailFrom, Mailbox, RcptTo, ReversePath};
 use vouchsafe_store::sqlite::SqliteStore;
 
 /// The domain whose mail the gateway takes.
@@ -110,15 +110,7 @@ fn origin(number: u64) -> Origin {
 }
 
 fn mail(sender: Mailbox) -> MailFrom {
-    MailFrom {
-        reverse_path: ReversePath::Mailbox(sender),
-        size: None,
-        body: BodyKind::SevenBit,
-        smtputf8: false,
-        auth: None,
-        ret: None,
-        envid: None,
-    }
+    MailFrom::new(ReversePath::Mailbox(sender))
 }
 
 /// When the event of this number was, of so many.

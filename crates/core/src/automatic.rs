@@ -71,15 +71,7 @@ pub(crate) fn from_nobody(
     accepted_domain: Option<&str>,
     body: BodyKind,
 ) -> Envelope {
-    let sender = MailFrom {
-        reverse_path: ReversePath::Null,
-        size: None,
-        body,
-        smtputf8: to.needs_utf8(),
-        auth: None,
-        ret: None,
-        envid: None,
-    };
+    let sender = MailFrom { body, smtputf8: to.needs_utf8(), ..MailFrom::new(ReversePath::Null) };
     let origin = Origin {
         session: String::new(),
         listener: String::new(),

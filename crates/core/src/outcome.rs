@@ -404,7 +404,7 @@ mod tests {
     }
     fn mail(from: &str, body: BodyKind, smtputf8: bool) -> MailFrom {
         let reverse_path = ReversePath::Mailbox(Mailbox::parse(from, true).unwrap());
-        MailFrom { reverse_path, size: None, body, smtputf8, auth: None, ret: None, envid: None }
+        MailFrom { body, smtputf8, ..MailFrom::new(reverse_path) }
     }
     fn reply(code: u16, enhanced: (u8, u16, u16), text: &'static str) -> Reply {
         Reply::new(code, enhanced, text)

@@ -21,7 +21,7 @@ use vouchsafe_gateway::gateway::{Gateway, Stores};
 use vouchsafe_gateway::scanning;
 use vouchsafe_net::clock::SystemClock;
 use vouchsafe_net::dial::TcpDialer;
-use vouchsafe_smtp::{BodyKind, MailFrom, Mailbox, RcptTo, ReversePath};
+use vouchsafe_smtp::{MailFrom, Mailbox, RcptTo, ReversePath};
 use vouchsafe_store::blobs::Blobs;
 use vouchsafe_store::memory::MemoryStore;
 use vouchsafe_testkit::clamd::{Clamd, HARMFUL, NAME};
@@ -68,15 +68,7 @@ impl World {
         let check = Check::Waiting;
         let detached = Detachment { subject: String::new(), check, parts, forms: Vec::new(), links };
         let from = Mailbox::parse("alice@home.example", false).unwrap();
-        let mail = MailFrom {
-            reverse_path: ReversePath::Mailbox(from),
-            size: None,
-            body: BodyKind::SevenBit,
-            smtputf8: false,
-            auth: None,
-            ret: None,
-            envid: None,
-        };
+        let mail = MailFrom::new(ReversePath::Mailbox(from));
         let origin = Origin {
             session: String::new(),
             listener: "mx".to_owned(),

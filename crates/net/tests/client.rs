@@ -17,7 +17,7 @@ use vouchsafe_core::ports::{BodyReader, BoxFuture, StoreFault};
 use vouchsafe_core::{Endpoint, Tell, TlsMode};
 use vouchsafe_net::client::{Connection, Connector, Fault, FaultKind, Hello, Phase, Timeouts, TraceSink};
 use vouchsafe_net::stream::{BoxStream, Dial};
-use vouchsafe_smtp::{BodyKind, MailFrom, Mailbox, RcptTo, ReversePath, Secret};
+use vouchsafe_smtp::{MailFrom, Mailbox, RcptTo, ReversePath, Secret};
 
 type Writes = Arc<Mutex<Vec<Vec<u8>>>>;
 
@@ -320,15 +320,7 @@ impl BodyReader for Chunks {
 }
 
 fn mail() -> MailFrom {
-    MailFrom {
-        reverse_path: ReversePath::Null,
-        size: None,
-        body: BodyKind::SevenBit,
-        smtputf8: false,
-        auth: None,
-        ret: None,
-        envid: None,
-    }
+    MailFrom::new(ReversePath::Null)
 }
 
 fn rcpt() -> [RcptTo; 1] {

@@ -78,6 +78,12 @@ const ENVID: usize = 100;
 const ORCPT: usize = 500;
 
 impl MailFrom {
+    /// MAIL without parameters.
+    pub fn new(reverse_path: ReversePath) -> MailFrom {
+        let body = BodyKind::SevenBit;
+        MailFrom { reverse_path, size: None, body, smtputf8: false, auth: None, ret: None, envid: None }
+    }
+
     /// Parses what stands behind `MAIL FROM:`. The error is the reply: 501 syntax, 553 needs SMTPUTF8, 555 unknown.
     pub(crate) fn parse(argument: &str) -> Result<MailFrom, Reply> {
         let (path, rest) = Path::parse(argument).map_err(bad_sender)?;

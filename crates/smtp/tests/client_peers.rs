@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use vouchsafe_smtp::client::{Client, Config, Output, Timeouts, UseTls};
-use vouchsafe_smtp::{BodyKind, MailFrom, Mailbox, RcptTo, ReversePath, Secret, Tick};
+use vouchsafe_smtp::{MailFrom, Mailbox, RcptTo, ReversePath, Secret, Tick};
 
 const SAYINGS: [&str; 14] = [
     "220 mail.example\r\n",
@@ -32,15 +32,7 @@ fn start(client: &mut Client, task: u8) {
         0 => client.callout(&ReversePath::Null, &[mailbox(), mailbox()], now),
         1 => client.authenticate("alice", &Secret::new(*b"secret"), now),
         _ => {
-            let mail = MailFrom {
-                reverse_path: ReversePath::Null,
-                size: None,
-                body: BodyKind::SevenBit,
-                smtputf8: false,
-                auth: None,
-                ret: None,
-                envid: None,
-            };
+            let mail = MailFrom::new(ReversePath::Null);
             let to = RcptTo { mailbox: mailbox(), notify: None, orcpt: None };
             client.deliver(&mail, &[to.clone(), to], 6, now);
         }

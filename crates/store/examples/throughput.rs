@@ -14,7 +14,7 @@ use bytes::Bytes;
 use vouchsafe_core::policy::{self, Block, Client, Decision};
 use vouchsafe_core::ports::{Accepted, Body, History, HistoryEvent, MailStore, RecipientOutcome, Settlement};
 use vouchsafe_core::{Envelope, MessageId, Origin, RecipientState, Timestamp};
-use vouchsafe_smtp::{BodyKind, MailFrom, Mailbox, RcptTo, ReversePath};
+use vouchsafe_smtp::{MailFrom, Mailbox, RcptTo, ReversePath};
 use vouchsafe_store::disk::RealDisk;
 use vouchsafe_store::sqlite::{Options, SqliteStore};
 
@@ -127,15 +127,7 @@ fn origin() -> Origin {
 }
 
 fn mail() -> MailFrom {
-    MailFrom {
-        reverse_path: ReversePath::Mailbox(Mailbox::parse("sender@near.example", false).unwrap()),
-        size: None,
-        body: BodyKind::SevenBit,
-        smtputf8: false,
-        auth: None,
-        ret: None,
-        envid: None,
-    }
+    MailFrom::new(ReversePath::Mailbox(Mailbox::parse("sender@near.example", false).unwrap()))
 }
 
 /// User and system time of this process, in clock ticks of 10 ms.

@@ -235,15 +235,7 @@ fn bracketed(text: &str) -> Result<(&str, impl Iterator<Item = &str>), String> {
 
 fn mail_from(text: &str) -> Result<MailFrom, String> {
     let (address, parameters) = bracketed(text)?;
-    let mut mail = MailFrom {
-        reverse_path: path(address)?,
-        size: None,
-        body: BodyKind::SevenBit,
-        smtputf8: false,
-        auth: None,
-        ret: None,
-        envid: None,
-    };
+    let mut mail = MailFrom::new(path(address)?);
     for parameter in parameters {
         match parameter.split_once('=').unwrap_or((parameter, "")) {
             ("BODY", "8BITMIME") => mail.body = BodyKind::EightBitMime,

@@ -16,7 +16,7 @@ use vouchsafe_core::ports::{BodyReader, BoxFuture, Clock, StoreFault};
 use vouchsafe_core::{Endpoint, TlsMode};
 use vouchsafe_net::client::{Connection, Connector, Fault, Hello, Timeouts, TraceSink};
 use vouchsafe_net::dial::TcpDialer;
-use vouchsafe_smtp::{BodyKind, MailFrom, Mailbox, RcptTo, ReversePath, Secret};
+use vouchsafe_smtp::{MailFrom, Mailbox, RcptTo, ReversePath, Secret};
 
 use super::Caller;
 use crate::control::{Request, Response};
@@ -227,15 +227,7 @@ async fn send(gateway: &Gateway, sender: Mailbox, recipient: Mailbox) -> Result<
         let connector = Connector::new(Arc::new(TcpDialer::new()));
         let mut connection =
             Connection::open(&connector, &endpoint, &hello, &Timeouts::default(), sink).await?;
-        let mail = MailFrom {
-            reverse_path: ReversePath::Mailbox(sender),
-            size: None,
-            body: BodyKind::default(),
-            smtputf8: false,
-            auth: None,
-            ret: None,
-            envid: None,
-        };
+        let mail = MailFrom::new(ReversePath::Mailbox(sender));
         let to = [RcptTo { mailbox: recipient, notify: None, orcpt: None }];
         let size = body.len() as u64;
         let replies = connection.deliver(&mail, &to, size, &mut Text(Some(Bytes::from(body)))).await?;

@@ -22,7 +22,7 @@ use vouchsafe_gateway::downloads::Downloads;
 use vouchsafe_gateway::gateway::{Gateway, Stores};
 use vouchsafe_net::clock::SystemClock;
 use vouchsafe_net::dial::TcpDialer;
-use vouchsafe_smtp::{BodyKind, MailFrom, Mailbox, RcptTo, ReversePath};
+use vouchsafe_smtp::{MailFrom, Mailbox, RcptTo, ReversePath};
 use vouchsafe_store::blobs::Blobs;
 use vouchsafe_store::memory::MemoryStore;
 use vouchsafe_web::From;
@@ -156,15 +156,7 @@ impl World {
             known_sender: given.known_sender,
             proven: false,
         };
-        let mail = MailFrom {
-            reverse_path: ReversePath::Mailbox(Mailbox::parse("ann@sender.test", false).unwrap()),
-            size: None,
-            body: BodyKind::SevenBit,
-            smtputf8: false,
-            auth: None,
-            ret: None,
-            envid: None,
-        };
+        let mail = MailFrom::new(ReversePath::Mailbox(Mailbox::parse("ann@sender.test", false).unwrap()));
         let mut envelope = Envelope::new(message, now, origin, mail);
         for to in given.to {
             let mailbox = Mailbox::parse(to, false).unwrap();

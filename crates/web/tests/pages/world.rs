@@ -20,7 +20,7 @@ use vouchsafe_gateway::gateway::{Gateway, Stores};
 use vouchsafe_gateway::stored::SettingsDoor;
 use vouchsafe_gateway::supervisor::Supervisor;
 use vouchsafe_net::clock::SystemClock;
-use vouchsafe_smtp::{BodyKind, MailFrom, Mailbox, RcptTo, ReversePath};
+use vouchsafe_smtp::{MailFrom, Mailbox, RcptTo, ReversePath};
 use vouchsafe_store::memory::MemoryStore;
 use vouchsafe_web::{From, Pages};
 
@@ -181,15 +181,7 @@ impl World {
             known_sender: true,
             proven: false,
         };
-        let mail = MailFrom {
-            reverse_path: ReversePath::Mailbox(address("sender@example.com")),
-            size: None,
-            body: BodyKind::SevenBit,
-            smtputf8: false,
-            auth: None,
-            ret: None,
-            envid: None,
-        };
+        let mail = MailFrom::new(ReversePath::Mailbox(address("sender@example.com")));
         let mut envelope = Envelope::new(id, now, origin, mail);
         let user = Client { authenticated: true, ..Client::default() };
         let Decision::Permit(permit) = decide(&user, &address(to), Block::None) else {
