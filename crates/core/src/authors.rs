@@ -14,6 +14,7 @@ pub struct Claims {
     from: Vec<Vec<u8>>,
     sender: Vec<Vec<u8>>,
     octets: usize,
+    torn: bool,
 }
 
 /// Which field it is.
@@ -41,6 +42,11 @@ impl Claims {
         }
     }
 
+    /// A line that is no field ended the header: some mail programs read on behind it.
+    pub fn tear(&mut self) {
+        self.torn = true;
+    }
+
     fn fields(&mut self, claim: Claim) -> &mut Vec<Vec<u8>> {
         match claim {
             Claim::From => &mut self.from,
@@ -50,6 +56,9 @@ impl Claims {
 
     /// The addresses of all From fields, none if there is no such field; `None`: they cannot be read.
     pub fn authors(&self) -> Option<Vec<Mailbox>> {
+        if self.torn {
+            return None;
+        }
         let mut all = Vec::new();
         for field in &self.from {
             all.extend(self.read(field)?);

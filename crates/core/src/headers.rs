@@ -269,6 +269,10 @@ impl HeaderScanner {
     fn end_without_empty_line(&mut self, out: &mut Vec<u8>) {
         self.end_trace();
         self.facts.no_header = self.field.is_none();
+        // Without a header an empty line is put on top, and all readers agree.
+        if self.authors && !self.facts.no_header {
+            self.facts.claims.tear();
+        }
         self.at = At::Body;
         out.append(&mut self.held);
     }
