@@ -48,9 +48,17 @@ impl Role {
         }
     }
 
-    /// The role of a word.
+    /// As people read it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Role::ReadOnly => "read-only",
+            role => role.word(),
+        }
+    }
+
+    /// The role of a word or a label.
     pub fn of_word(word: &str) -> Option<Role> {
-        Role::ALL.into_iter().find(|role| role.word() == word || role.word().replace('_', "-") == word)
+        Role::ALL.into_iter().find(|role| role.word() == word || role.label() == word)
     }
 }
 

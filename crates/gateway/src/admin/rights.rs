@@ -103,11 +103,11 @@ impl Request {
             TestRecipient { address, .. } => format!("tested recipient {address}"),
             TestLogin { login, .. } => format!("tested login {login}"),
             AdminAdd { name, role, .. } => {
-                format!("added administrator {name} as {}", role.word().replace('_', "-"))
+                format!("added administrator {name} as {}", role.label())
             }
             AdminPassword { name, .. } => format!("set the password of administrator {name}"),
             AdminRole { name, role } => {
-                format!("made administrator {name} {}", role.word().replace('_', "-"))
+                format!("made administrator {name} {}", role.label())
             }
             AdminCodesOff { name } => format!("switched one-time codes of {name} off"),
             AdminRemove { name } => format!("removed administrator {name}"),

@@ -83,10 +83,6 @@ fn chosen(name: &str) -> Result<String, Failure> {
     in_utf8(&password::choose(&format!("Password for {name}: "))?)
 }
 
-fn role(role: Role) -> String {
-    role.word().replace('_', "-")
-}
-
 fn text(admins: &[AdminRow]) -> String {
     if admins.is_empty() {
         return "There is no administrator; `vouchsafe admin add NAME` adds one.\n".to_owned();
@@ -95,14 +91,14 @@ fn text(admins: &[AdminRow]) -> String {
         let password = if admin.by_mail { "mail account" } else { "own" };
         let codes = if admin.totp { "on" } else { "off" };
         let (name, added) = (cell(&admin.name, 80), admin.created.rfc3339());
-        vec![name, role(admin.role), password.to_owned(), codes.to_owned(), added]
+        vec![name, admin.role.label().to_owned(), password.to_owned(), codes.to_owned(), added]
     };
     table(&["NAME", "ROLE", "PASSWORD", "CODES", "ADDED"], &admins.iter().map(row).collect::<Vec<_>>())
 }
 
 fn to_json(admins: &[AdminRow]) -> Value {
     let of = |admin: &AdminRow| {
-        json!({ "name": admin.name, "role": role(admin.role), "by_mail": admin.by_mail, "codes": admin.totp,
+        json!({ "name": admin.name, "role": admin.role.label(), "by_mail": admin.by_mail, "codes": admin.totp,
             "added": admin.created.rfc3339() })
     };
     Value::Array(admins.iter().map(of).collect())
@@ -114,14 +110,14 @@ fn token_text(tokens: &[TokenRow]) -> String {
     }
     let time = |at: Option<Timestamp>| at.map_or("never".to_owned(), |at| at.rfc3339());
     let row = |token: &TokenRow| {
-        vec![cell(&token.name, 80), role(token.role), time(token.expires), time(token.used)]
+        vec![cell(&token.name, 80), token.role.label().to_owned(), time(token.expires), time(token.used)]
     };
     table(&["NAME", "ROLE", "ENDS", "USED"], &tokens.iter().map(row).collect::<Vec<_>>())
 }
 
 fn token_json(tokens: &[TokenRow]) -> Value {
     let of = |token: &TokenRow| {
-        json!({ "name": token.name, "role": role(token.role), "created": token.created.rfc3339(),
+        json!({ "name": token.name, "role": token.role.label(), "created": token.created.rfc3339(),
             "expires": token.expires.map(|at| at.rfc3339()), "used": token.used.map(|at| at.rfc3339()) })
     };
     Value::Array(tokens.iter().map(of).collect())
