@@ -6,6 +6,7 @@
 //! them while they arrive and keeps a header and a few digests. Proof: tests below, `tests/authentication.rs`,
 //! `crates/vouchsafe/tests/authentication.rs`.
 
+mod gathering;
 pub mod reading;
 pub mod signing;
 

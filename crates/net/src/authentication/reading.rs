@@ -9,6 +9,7 @@ use mail_auth::dkim::Canonicalization;
 use mail_auth::dkim::canonicalize::BodyHasher;
 
 use super::SIGNATURES;
+use super::gathering::{Gathered, Gathering};
 
 /// Octets of a body whose signatures are checked. Past it the result is `policy`.
 pub const LARGEST: u64 = 16 * 1024 * 1024;
@@ -22,9 +23,7 @@ type Way = (Canonicalization, HashAlgorithm);
 /// The octets of one message, as they come.
 #[derive(Default)]
 pub struct Reading {
-    header: Vec<u8>,
-    /// How far the header was searched for its end.
-    searched: usize,
+    header: Gathering<HEADER>,
     in_body: bool,
     hashers: Vec<(Way, Hasher)>,
     body: u64,
@@ -40,32 +39,24 @@ impl Reading {
         if self.in_body {
             return self.hash(octets);
         }
-        self.header.extend_from_slice(octets);
-        let bare = self.header.starts_with(b"\r\n").then_some(2);
-        let from = self.searched.saturating_sub(3);
-        let end = bare.or_else(|| {
-            let found = self.header[from..].windows(4).position(|four| four == b"\r\n\r\n");
-            found.map(|at| from + at + 4)
-        });
-        self.searched = self.header.len();
-        if end.unwrap_or(self.header.len()) > HEADER {
-            self.too_large = true;
-            self.header = Vec::new();
-        } else if let Some(end) = end {
-            let body = self.header.split_off(end);
-            self.begin_body();
-            self.hash(&body);
+        match self.header.push(octets) {
+            Gathered::Header => {}
+            Gathered::TooLong => self.too_large = true,
+            Gathered::Body(body) => {
+                self.begin_body();
+                self.hash(&body);
+            }
         }
     }
 
     /// Octets that it holds in memory.
     pub fn held(&self) -> usize {
-        self.header.len()
+        self.header.octets().len()
     }
 
     fn begin_body(&mut self) {
         self.in_body = true;
-        let Some(message) = AuthenticatedMessage::parse(&self.header) else { return };
+        let Some(message) = AuthenticatedMessage::parse(self.header.octets()) else { return };
         for &(canonicalization, algorithm, ..) in &message.body_hashes {
             let context = match algorithm {
                 HashAlgorithm::Sha1 => Sha1::hasher(),
@@ -93,7 +84,7 @@ impl Reading {
         let digest = |(way, hasher): (Way, Hasher)| (way, hasher.finish().0.complete().as_ref().to_vec());
         Read {
             digests: self.hashers.into_iter().map(digest).collect(),
-            header: self.header,
+            header: self.header.into_octets(),
             too_large: self.too_large,
         }
     }

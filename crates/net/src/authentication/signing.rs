@@ -18,6 +18,8 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use vouchsafe_smtp::sasl::encode_base64;
 
+use super::gathering::{Gathered, Gathering};
+
 /// Octets of a header; a message with a longer one, or without an end of it, is not signed.
 const HEADER: usize = 2 * 1024 * 1024;
 /// What is signed (RFC 6376 §5.4.1), and signed again as missing.
@@ -179,7 +181,7 @@ impl Keys {
 
     /// Begins to read a message that is to be signed.
     pub fn begin(&self) -> Signing<'_> {
-        Signing { keys: self, header: Vec::new(), searched: 0, streams: Vec::new(), stage: Stage::Header }
+        Signing { keys: self, header: Gathering::default(), streams: Vec::new(), stage: Stage::Header }
     }
 
     /// Those of the domain that all authors are of.
@@ -205,8 +207,7 @@ enum Stage {
 /// A message that is read to be signed.
 pub struct Signing<'k> {
     keys: &'k Keys,
-    header: Vec<u8>,
-    searched: usize,
+    header: Gathering<HEADER>,
     streams: Vec<DkimSigningStream<'k, Shared>>,
     stage: Stage,
 }
@@ -217,17 +218,14 @@ impl Signing<'_> {
         match self.stage {
             Stage::Unsigned => {}
             Stage::Body => self.streams.iter_mut().for_each(|stream| stream.write(octets)),
-            Stage::Header => {
-                self.header.extend_from_slice(octets);
-                let from = self.searched.saturating_sub(3);
-                let ended = self.header[from..].windows(4).any(|four| four == b"\r\n\r\n");
-                self.searched = self.header.len();
-                if ended {
+            Stage::Header => match self.header.push(octets) {
+                Gathered::Header => {}
+                Gathered::TooLong => self.stage = Stage::Unsigned,
+                Gathered::Body(body) => {
                     self.begin_body();
-                } else if self.header.len() > HEADER {
-                    (self.stage, self.header) = (Stage::Unsigned, Vec::new());
+                    self.push(&body);
                 }
-            }
+            },
         }
     }
 
@@ -237,7 +235,7 @@ impl Signing<'_> {
     }
 
     fn begin_body(&mut self) {
-        let header = std::mem::take(&mut self.header);
+        let header = std::mem::take(&mut self.header).into_octets();
         self.stage = Stage::Unsigned;
         let Some(message) = AuthenticatedMessage::parse(&header) else { return };
         let has = |name: &&str| {
