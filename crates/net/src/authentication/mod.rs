@@ -1,11 +1,12 @@
-//! Who a stranger's message is from: SPF (RFC 7208) for HELO and MAIL, DKIM (RFC 6376), DMARC (RFC 9989), told in an
-//! `Authentication-Results` field (RFC 8601).
+//! Who a stranger's message is from: SPF (RFC 7208) for HELO and MAIL, DKIM (RFC 6376), DMARC (RFC 9989), and how the ARC
+//! chain that it came with holds (RFC 8617), told in an `Authentication-Results` field (RFC 8601).
 //!
 //! Never refuses: what cannot be looked up now is `temperror`, what is too large to check is `policy`, and all of it
 //! takes at most [`LIMIT`]. The octets are those that came, before anything was rewritten: [`reading::Reading`] takes
 //! them while they arrive and keeps a header and a few digests. Proof: tests below, `tests/authentication.rs`,
 //! `crates/vouchsafe/tests/authentication.rs`.
 
+mod arc;
 mod gathering;
 pub mod reading;
 pub mod signing;
@@ -29,6 +30,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use vouchsafe_core::authentication::Proof;
 
+use arc::{Chain, has_chain};
 use reading::Read;
 
 /// All look-ups for one message together. The client waits at its dot, for which it has ten minutes (RFC 5321 §4.5.3.2.6).
@@ -63,7 +65,7 @@ pub struct Verdict {
     pub header: String,
     /// What passed.
     pub proof: Proof,
-    /// For log and history: `spf=pass dkim=none dmarc=fail`.
+    /// For log and history: `spf=pass dkim=none dmarc=fail`, and `arc=pass` where there is a chain.
     pub words: String,
 }
 
@@ -119,7 +121,11 @@ impl Verifier {
             Some(message) => looking.dmarc(message, &dkim, mail.as_ref().or(helo.as_ref())).await,
             None => DmarcOutput::default(),
         };
-        Findings { asked, read, message: message.as_ref(), helo, mail, dkim, dmarc }.verdict()
+        let arc = match &message {
+            Some(message) if !read.is_too_large() && has_chain(message) => Some(looking.arc(message).await),
+            _ => None,
+        };
+        Findings { asked, read, message: message.as_ref(), helo, mail, dkim, dmarc, arc }.verdict()
     }
 }
 
@@ -185,6 +191,18 @@ impl Looking<'_> {
         found.unwrap_or_else(cannot_tell)
     }
 
+    /// RFC 8617 §5.2.1: all that goes wrong is permanent, at the name servers, too.
+    async fn arc<'m>(&self, message: &'m AuthenticatedMessage<'m>) -> Chain {
+        let found = match self.resolver {
+            Some(resolver) => timeout_at(self.until, resolver.verify_arc(message)).await.ok(),
+            None => None,
+        };
+        match found {
+            Some(output) if output.result() == &DkimResult::Pass => Chain::Pass,
+            _ => Chain::Fail,
+        }
+    }
+
     async fn dmarc<'m>(
         &self,
         message: &'m AuthenticatedMessage<'m>,
@@ -222,6 +240,8 @@ struct Findings<'a> {
     mail: Option<SpfOutput>,
     dkim: Vec<DkimOutput<'a>>,
     dmarc: DmarcOutput,
+    /// `None`: no chain, or none that could be looked at.
+    arc: Option<Chain>,
 }
 
 impl Findings<'_> {
@@ -267,13 +287,18 @@ impl Findings<'_> {
                 "Authentication-Results: {hostname};\r\n\tspf={spf};\r\n\tdkim={dkim};\r\n\tdmarc={dmarc}\r\n"
             );
         }
+        let mut words = format!("spf={spf} dkim={dkim} dmarc={dmarc}");
+        if let Some(chain) = self.arc {
+            chain.tell(&mut header);
+            let _ = write!(words, " arc={}", chain.word());
+        }
         Verdict {
             header,
             proof: Proof {
                 spf: self.mail.as_ref().is_some_and(|spf| spf.result() == SpfResult::Pass),
                 dkim: self.dkim.iter().filter(passed).filter_map(domain).collect(),
             },
-            words: format!("spf={spf} dkim={dkim} dmarc={dmarc}"),
+            words,
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Our own DKIM signatures (RFC 6376, RFC 8463): keys by domain, and a signature over a message that is read once
-//! through, holding no more than its header.
+//! through, holding no more than its header. ARC seals are made so, too; what they are is told by `arc`.
 //!
 //! `l=` is never used: what is added behind a signed body must break the signature. Fields that a reader sees are signed
 //! once more than they are there, so that a second one breaks it too (RFC 6376 §8.15).
@@ -16,14 +16,16 @@ use mail_auth::{AuthenticatedMessage, DkimResult, MessageAuthenticator};
 use rcgen::PublicKeyData;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
+use vouchsafe_core::Timestamp;
 use vouchsafe_smtp::sasl::encode_base64;
 
+use super::arc::Seal;
 use super::gathering::{Gathered, Gathering};
 
 /// Octets of a header; a message with a longer one, or without an end of it, is not signed.
 const HEADER: usize = 2 * 1024 * 1024;
 /// What is signed (RFC 6376 §5.4.1), and signed again as missing.
-const TWICE: [&str; 10] = [
+pub(super) const TWICE: [&str; 10] = [
     "From",
     "To",
     "Cc",
@@ -36,9 +38,9 @@ const TWICE: [&str; 10] = [
     "Sender",
 ];
 /// What is signed where it is there, and as missing where not.
-const ONCE: [&str; 3] = ["Content-Transfer-Encoding", "In-Reply-To", "References"];
+pub(super) const ONCE: [&str; 3] = ["Content-Transfer-Encoding", "In-Reply-To", "References"];
 /// What a mailing list adds: signed only where it is there already (RFC 8058 §4 wants it signed then).
-const LIST: [&str; 2] = ["List-Unsubscribe", "List-Unsubscribe-Post"];
+pub(super) const LIST: [&str; 2] = ["List-Unsubscribe", "List-Unsubscribe-Post"];
 
 /// What kind of key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +62,7 @@ pub fn make(kind: Kind) -> Result<String, String> {
 
 /// A key that several signers hold.
 #[derive(Clone)]
-struct Shared(Arc<DkimKey>);
+pub(super) struct Shared(Arc<DkimKey>);
 
 impl SigningKey for Shared {
     type Hasher = Sha256;
@@ -76,8 +78,9 @@ type Signer = DkimSigner<Shared, Done>;
 
 /// A key that signs for a domain.
 pub struct Key {
-    domain: String,
-    selector: String,
+    pub(super) domain: String,
+    pub(super) selector: String,
+    pub(super) key: Shared,
     record: String,
     plain: Signer,
     list: Signer,
@@ -118,6 +121,7 @@ impl Key {
             record,
             plain: signer().headers(fields()),
             list: signer().headers(fields().chain(LIST)),
+            key,
         })
     }
 
@@ -181,19 +185,59 @@ impl Keys {
 
     /// Begins to read a message that is to be signed.
     pub fn begin(&self) -> Signing<'_> {
-        Signing { keys: self, header: Gathering::default(), streams: Vec::new(), stage: Stage::Header }
+        Signing::new(Wanted::Signatures(self))
+    }
+
+    /// Begins to read a message that is to be sealed, the first `own` octets of which we have written. `None`: there is
+    /// no key of these domains, those of its recipients.
+    pub fn begin_seal<'d>(
+        &self,
+        domains: impl IntoIterator<Item = &'d str>,
+        own: usize,
+        now: Timestamp,
+    ) -> Option<Signing<'_>> {
+        // One seal a set: by the key that every receiver knows, if there is one.
+        let best = |domain| self.of(domain).min_by_key(|key| key.key.algorithm() != Algorithm::RsaSha256);
+        let key = domains.into_iter().find_map(best)?;
+        Some(Signing::new(Wanted::Seal { key, own, now }))
+    }
+
+    /// Signatures under way over a message of this header.
+    fn signatures(&self, header: &[u8]) -> Vec<Stream<'_>> {
+        let Some(message) = AuthenticatedMessage::parse(header) else { return Vec::new() };
+        let has = |name: &&str| {
+            message.headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes()))
+        };
+        let list = LIST.iter().all(has);
+        let mut streams = Vec::new();
+        for key in self.of_author(&message) {
+            let mut stream = if list { &key.list } else { &key.plain }.sign_streaming();
+            stream.write(header);
+            streams.push(Stream::Signature(stream));
+        }
+        streams
     }
 
     /// Those of the domain that all authors are of.
-    fn of(&self, message: &AuthenticatedMessage<'_>) -> Vec<&Key> {
+    fn of_author(&self, message: &AuthenticatedMessage<'_>) -> Vec<&Key> {
         let mut domains =
             message.from.iter().filter_map(|from| from.rsplit_once('@')).map(|(_, domain)| domain);
         let Some(first) = domains.next() else { return Vec::new() };
         if !domains.all(|other| other.eq_ignore_ascii_case(first)) {
             return Vec::new();
         }
-        self.0.iter().filter(|key| key.domain.eq_ignore_ascii_case(first)).collect()
+        self.of(first).collect()
     }
+
+    fn of<'k>(&'k self, domain: &str) -> impl Iterator<Item = &'k Key> {
+        self.0.iter().filter(move |key| key.domain.eq_ignore_ascii_case(domain))
+    }
+}
+
+/// What is to be made.
+enum Wanted<'k> {
+    Signatures(&'k Keys),
+    Seal { key: &'k Key, own: usize, now: Timestamp },
 }
 
 #[derive(PartialEq, Eq)]
@@ -204,15 +248,41 @@ enum Stage {
     Unsigned,
 }
 
+/// What is made while the body is read.
+enum Stream<'k> {
+    Signature(DkimSigningStream<'k, Shared>),
+    Seal(Seal<'k>),
+}
+
+impl Stream<'_> {
+    fn write(&mut self, octets: &[u8]) {
+        match self {
+            Stream::Signature(stream) => stream.write(octets),
+            Stream::Seal(seal) => seal.write(octets),
+        }
+    }
+
+    fn finish(self) -> mail_auth::Result<String> {
+        match self {
+            Stream::Signature(stream) => stream.finish().map(|signature| signature.to_header()),
+            Stream::Seal(seal) => seal.finish(),
+        }
+    }
+}
+
 /// A message that is read to be signed.
 pub struct Signing<'k> {
-    keys: &'k Keys,
+    wanted: Wanted<'k>,
     header: Gathering<HEADER>,
-    streams: Vec<DkimSigningStream<'k, Shared>>,
+    streams: Vec<Stream<'k>>,
     stage: Stage,
 }
 
-impl Signing<'_> {
+impl<'k> Signing<'k> {
+    fn new(wanted: Wanted<'k>) -> Signing<'k> {
+        Signing { wanted, header: Gathering::default(), streams: Vec::new(), stage: Stage::Header }
+    }
+
     /// Takes octets, in order.
     pub fn push(&mut self, octets: &[u8]) {
         match self.stage {
@@ -236,28 +306,22 @@ impl Signing<'_> {
 
     fn begin_body(&mut self) {
         let header = std::mem::take(&mut self.header).into_octets();
-        self.stage = Stage::Unsigned;
-        let Some(message) = AuthenticatedMessage::parse(&header) else { return };
-        let has = |name: &&str| {
-            message.headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes()))
+        self.streams = match self.wanted {
+            Wanted::Signatures(keys) => keys.signatures(&header),
+            Wanted::Seal { key, own, now } => {
+                Seal::begin(key, &header, own, now).map(Stream::Seal).into_iter().collect()
+            }
         };
-        let list = LIST.iter().all(has);
-        for key in self.keys.of(&message) {
-            let mut stream = if list { &key.list } else { &key.plain }.sign_streaming();
-            stream.write(&header);
-            self.streams.push(stream);
-            self.stage = Stage::Body;
-        }
+        self.stage = if self.streams.is_empty() { Stage::Unsigned } else { Stage::Body };
     }
 
-    /// The message has ended: `DKIM-Signature` fields to put on top, each ending in CRLF; empty where there is no key
-    /// for its author. The error is for the log.
+    /// The message has ended: the fields to put on top, each ending in CRLF; empty where there is no key for its author,
+    /// or it is not to be sealed. The error is for the log.
     pub fn finish(mut self) -> Result<String, String> {
         if self.stage == Stage::Header {
             self.begin_body();
         }
-        let sign =
-            |stream: DkimSigningStream<'_, Shared>| stream.finish().map(|signature| signature.to_header());
-        self.streams.into_iter().map(sign).collect::<Result<String, _>>().map_err(|fault| fault.to_string())
+        let made = self.streams.into_iter().map(Stream::finish);
+        made.collect::<Result<String, _>>().map_err(|fault| fault.to_string())
     }
 }
