@@ -35,6 +35,23 @@ pub(crate) fn cross(settings: &Settings, findings: &Findings) {
     downloads(settings, findings);
     keeping::check(&settings.attachments, findings);
     dkim(settings, findings);
+    seal(settings, findings);
+}
+
+/// What a seal wants.
+fn seal(s: &Settings, f: &Findings) {
+    if !s.authentication.seal {
+        return;
+    }
+    for (lacks, why) in [
+        (!s.authentication.verify, "authentication.verify is off, so that there is nothing to tell"),
+        (s.dkim.is_empty() && !f.reported("dkim"), "there is no [[dkim]] key"),
+        (s.attachments.inbound == Inbound::Off, "attachments.inbound is off, so that nothing is altered"),
+    ] {
+        if lacks {
+            f.notice(&f.at("authentication.seal", ""), format!("has no effect: {why}"));
+        }
+    }
 }
 
 /// One record in DNS holds one key.

@@ -604,6 +604,7 @@ fn authentication(top: &Section<'_>) -> Authentication {
     let servers = |n: &Node| if list(n).is_empty() { Ok(Vec::new()) } else { addresses(n) };
     let authentication = Authentication {
         verify: s.flag("verify"),
+        seal: s.flag("seal"),
         name_servers: s.value("name_servers", servers).unwrap_or_default(),
     };
     s.finish();

@@ -456,14 +456,16 @@ pub struct Queue {
 pub struct Authentication {
     /// It is looked at, and told in `Authentication-Results`.
     pub verify: bool,
+    /// What was altered of it is sealed (ARC, RFC 8617).
+    pub seal: bool,
     /// Who is asked; empty: the system's name servers.
     pub name_servers: Vec<SocketAddr>,
 }
 
-/// A key that signs mail of our users (RFC 6376).
+/// A key that signs mail of our users (RFC 6376), and seals what we altered of strangers' mail to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DkimKey {
-    /// The domain of `From`, in lower case.
+    /// The domain of `From`, or of the recipient, in lower case.
     pub domain: String,
     /// The key's name in DNS.
     pub selector: String,

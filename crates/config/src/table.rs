@@ -195,7 +195,7 @@ pub const SECTIONS: [(&str, &str, &str); 14] = [
     (
         "dkim",
         "[[dkim]]",
-        "A key that signs mail of users who logged in or are trusted, where the domain of From is its own: one block each. `vouchsafe dkim make DOMAIN` makes one.",
+        "A key that signs mail of users who logged in or are trusted, where the domain of From is its own: one block each. `vouchsafe dkim make DOMAIN` makes one. With authentication.seal it also seals mail to its domain.",
     ),
     ("limits", "[limits]", "Named limits. Those of a session have a reply each."),
     (
@@ -650,6 +650,13 @@ pub const TABLE: &[Row] = &[
         Value("true"),
         Live,
         "Look at mail that comes to mx listeners from strangers, clients on this machine excepted. Fields that claim to be our own results are dropped in any case.",
+    ),
+    row(
+        "authentication.seal",
+        Flag,
+        Value("false"),
+        Live,
+        "Put a seal (ARC) on mail from strangers whose files were swapped for links, with the dkim key of the recipient's domain: swapping breaks the author's signature, and the seal tells the next server, if it believes yours, what was found before.",
     ),
     row(
         "authentication.name_servers",

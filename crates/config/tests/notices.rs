@@ -188,3 +188,35 @@ send_as_from = true
     let said: Vec<String> = notices.iter().map(|n| n.to_string()).collect();
     assert_eq!(said, ["line 13: relay.send_as_from: has no effect: send_as is off"]);
 }
+
+#[test]
+fn what_a_seal_lacks_is_told() {
+    let text = r#"
+hostname = "gw.example.com"
+[[listener]]
+name = "mx"
+kind = "mx"
+address = "0.0.0.0:25"
+[[domain]]
+name = "example.com"
+recipients = "list:/etc/list"
+next_hop = "a.example"
+[authentication]
+seal = true
+"#;
+    let key = "[[dkim]]\ndomain = \"example.com\"\nselector = \"s1\"\nkey = \"a.pem\"\n";
+    let files = "[attachments]\ninbound = \"unscanned\"\n[web]\npublic_url = \"https://f.example\"\ndownloads = \"0.0.0.0:8443\"\n";
+    let said = |text: &str| {
+        let (_, notices) = parse(text, &World).map_err(|f| format!("{f:#?}")).unwrap();
+        notices.iter().map(|n| n.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        said(&format!("{text}verify = false\n")),
+        [
+            "line 12: authentication.seal: has no effect: authentication.verify is off, so that there is nothing to tell",
+            "line 12: authentication.seal: has no effect: there is no [[dkim]] key",
+            "line 12: authentication.seal: has no effect: attachments.inbound is off, so that nothing is altered",
+        ]
+    );
+    assert_eq!(said(&format!("{text}{key}{files}")), [""; 0]);
+}

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::time::timeout;
-use vouchsafe_core::ports::{MailStore, QueueFilter};
+use vouchsafe_core::ports::{Clock, MailStore, QueueFilter};
 use vouchsafe_fakes::dns::{NameServer, Trouble};
 use vouchsafe_fakes::{Action, Fault, PipeDialer, Point};
 use vouchsafe_gateway::gateway::{Gateway, Stores};
@@ -129,11 +129,22 @@ impl World {
 
     /// What dkimpy, which shares no code with us, finds about its signature: `True` or `False`.
     fn by_dkimpy(&self, message: &str) -> String {
-        let script = "import sys, dkim\nname, record = sys.argv[1].rstrip('.'), sys.argv[2].encode()\n\
+        self.ask_dkimpy("dkim.verify(message, dnsfunc=dns)", message)
+    }
+
+    /// What it finds about the ARC chain: `b'pass' success`, or why not.
+    fn chain_by_dkimpy(&self, message: &str) -> String {
+        self.ask_dkimpy("*dkim.arc_verify(message, dnsfunc=dns)[::2]", message)
+    }
+
+    fn ask_dkimpy(&self, question: &str, message: &str) -> String {
+        let script = format!(
+            "import sys, dkim\nname, record = sys.argv[1].rstrip('.'), sys.argv[2].encode()\n\
              dns = lambda asked, timeout=5: record if asked.decode().rstrip('.') == name else None\n\
-             print(dkim.verify(sys.stdin.buffer.read(), dnsfunc=dns))";
+             message = sys.stdin.buffer.read()\nprint({question})"
+        );
         let mut child = Command::new("/usr/bin/python3") // Debian's, which has the package
-            .args(["-c", script, &self.key.name(), self.key.record()])
+            .args(["-c", &script, &self.key.name(), self.key.record()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -249,6 +260,20 @@ async fn what_our_users_send_is_signed_so_that_anyone_can_verify_it() {
     assert!(!world.taken(4).await[3].contains("DKIM-Signature"));
 }
 
+/// A message with a file that is moved out, and a line of it.
+fn with_a_file(from: &str) -> (String, &'static str) {
+    const LINE: &str = "QUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJDQUJD\r\n";
+    let message = format!(
+        "From: {from}\r\nSubject: plans\r\nMIME-Version: 1.0\r\n\
+         Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nSee it.\r\n\
+         --b\r\nContent-Type: application/pdf; name=plans.pdf\r\n\
+         Content-Disposition: attachment; filename=plans.pdf\r\n\
+         Content-Transfer-Encoding: base64\r\n\r\n{}--b--\r\n",
+        LINE.repeat(30)
+    );
+    (message, LINE)
+}
+
 #[tokio::test]
 async fn each_copy_with_a_link_of_its_own_is_signed_as_it_leaves() {
     let world = World::with(&[
@@ -258,22 +283,14 @@ async fn each_copy_with_a_link_of_its_own_is_signed_as_it_leaves() {
         ("attachments.outbound", "true"),
     ])
     .await;
-    let line = format!("{}\r\n", "QUJD".repeat(19));
-    let message = format!(
-        "From: ann@signed.example\r\nSubject: plans\r\nMIME-Version: 1.0\r\n\
-         Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nSee it.\r\n\
-         --b\r\nContent-Type: application/pdf; name=plans.pdf\r\n\
-         Content-Disposition: attachment; filename=plans.pdf\r\n\
-         Content-Transfer-Encoding: base64\r\n\r\n{}--b--\r\n",
-        line.repeat(30)
-    );
+    let (message, line) = with_a_file("ann@signed.example");
     let to = "eve@far.example,kim@far.example";
     let sent = world.send("trusted", "127.0.0.1:4000", "ann@signed.example", to, &message).await;
     assert!(sent.starts_with("250"), "{sent}");
     let copies = world.taken(2).await;
     let mut tokens = Vec::new();
     for copy in &copies {
-        assert!(copy.starts_with("DKIM-Signature: ") && !copy.contains(&line), "{copy}");
+        assert!(copy.starts_with("DKIM-Signature: ") && !copy.contains(line), "{copy}");
         let (_, link) = copy.split_once("https://files.example/").unwrap();
         tokens.push(&link[..32]);
         let verdict = world.verdict(copy).await;
@@ -285,6 +302,91 @@ async fn each_copy_with_a_link_of_its_own_is_signed_as_it_leaves() {
     let swapped = copies[0].replace(tokens[0], tokens[1]);
     assert!(world.verdict(&swapped).await.proof.dkim.is_empty());
     assert_eq!(world.by_dkimpy(&swapped), "False");
+}
+
+/// Strangers' files to `signed.example` are swapped; strangers are `x.example`.
+async fn swapping(more: &[(&str, &str)]) -> World {
+    let settings = [
+        ("web.downloads", "\"127.0.0.1:8443\""),
+        ("web.public_url", "\"https://files.example\""),
+        ("attachments.part_over", "\"1 kB\""),
+        ("attachments.inbound", "\"unscanned\""),
+        ("domain.name", "\"signed.example\""),
+        ("domain.recipients", "\"any\""),
+    ];
+    let world = World::with(&[&settings, more].concat()).await;
+    world.server.txt("x.example", "v=spf1 ip4:192.0.2.7 -all");
+    world
+}
+
+#[tokio::test]
+async fn what_we_alter_of_strangers_mail_is_sealed_as_each_copy_leaves() {
+    let world = swapping(&[("authentication.seal", "true")]).await;
+    let (message, line) = with_a_file("ann@x.example");
+    let to = "bob@signed.example,kim@signed.example";
+    let sent = world.send("mx", STRANGER, "ann@x.example", to, &message).await;
+    assert!(sent.starts_with("250"), "{sent}");
+    let copies = world.taken(2).await;
+    let mut tokens = Vec::new();
+    for copy in &copies {
+        assert!(copy.starts_with("ARC-Seal: i=1; a=rsa-sha256; cv=none;\r\n\td=signed.example;"), "{copy}");
+        assert!(
+            copy.contains("\r\nARC-Authentication-Results: i=1; gate.example;\r\n\tspf=")
+                && !copy.contains(line),
+            "{copy}"
+        );
+        let (_, link) = copy.split_once("https://files.example/").unwrap();
+        tokens.push(&link[..32]);
+        assert!(world.verdict(copy).await.words.ends_with(" arc=pass"), "{copy}");
+        assert_eq!(world.chain_by_dkimpy(copy), "b'pass' success", "{copy}");
+    }
+    // The size that was declared counts the seal.
+    for message in world.stands.next_hop.messages() {
+        let declared = format!("SIZE={}", message.content.len());
+        assert!(message.mail_parameters.contains(&declared), "{declared}: {}", message.mail_parameters);
+    }
+    // One copy's seal does not hold for the link of the other.
+    let swapped = copies[0].replace(tokens[0], tokens[1]);
+    assert!(world.verdict(&swapped).await.words.ends_with(" arc=fail"));
+    assert!(world.chain_by_dkimpy(&swapped).starts_with("b'fail' "));
+}
+
+#[tokio::test]
+async fn a_chain_that_came_goes_on_and_a_broken_one_is_told() {
+    let world = swapping(&[("authentication.seal", "true")]).await;
+    let keys = Keys::load([("signed.example", "s1", &*world.dir.path().join("key.pem"))]).unwrap();
+    let head = "Authentication-Results: first.example;\r\n\tspf=pass\r\n";
+    let message = head.to_owned() + &with_a_file("ann@x.example").0;
+    let mut signing = keys.begin_seal(["signed.example"], head.len(), SystemClock::new().now()).unwrap();
+    signing.push(message.as_bytes());
+    let came = signing.finish().unwrap() + &message;
+    let broken = came.replace("See it.", "See me.");
+    let ended = "None ARC-Seal[2] reported failure, the chain is terminated";
+    for (n, (came, cv, found)) in
+        [(came, "pass", "b'pass' success"), (broken, "fail", ended)].into_iter().enumerate()
+    {
+        let sent = world.send("mx", STRANGER, "ann@x.example", "bob@signed.example", &came).await;
+        assert!(sent.starts_with("250"), "{sent}");
+        let text = world.taken(n as u64 + 1).await.remove(n);
+        assert!(text.starts_with(&format!("ARC-Seal: i=2; a=rsa-sha256; cv={cv};")), "{text}");
+        let told = format!("\r\nAuthentication-Results: gate.example;\r\n\tarc={cv};\r\n");
+        assert!(text.contains(&told) && text.contains("https://files.example/"), "{text}");
+        assert_eq!(world.chain_by_dkimpy(&text), found, "{text}");
+        assert!(world.verdict(&text).await.words.ends_with(&format!(" arc={cv}")), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_sealed_unasked_or_that_leaves_as_it_came() {
+    let (file, plain) = (with_a_file("ann@x.example").0, "From: ann@x.example\r\n\r\nhi\r\n".to_owned());
+    for (seal, message) in [("false", file), ("true", plain)] {
+        let world = swapping(&[("authentication.seal", seal)]).await;
+        let sent = world.send("mx", STRANGER, "ann@x.example", "bob@signed.example", &message).await;
+        assert!(sent.starts_with("250"), "{sent}");
+        let text = world.taken(1).await.remove(0);
+        assert!(text.starts_with("Authentication-Results: gate.example;\r\n\tspf="), "{text}");
+        assert_eq!(text.contains("https://files.example/"), seal == "false", "{text}");
+    }
 }
 
 #[tokio::test]

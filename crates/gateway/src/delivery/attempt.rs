@@ -18,6 +18,7 @@ use vouchsafe_smtp::extension::Capabilities;
 use vouchsafe_smtp::{BodyKind, Enhanced, RcptTo, Reply, Tick};
 
 use super::board::{DestinationId, Job};
+use super::content::Signed;
 use super::telling::{Ready, Teller};
 use super::{Deliverer, content};
 
@@ -319,8 +320,14 @@ impl<'a> Trial<'a> {
         if fit.is_empty() {
             return Step::Judged;
         }
-        let keys = self.deliverer.keys.load_full();
-        let signatures = match content::signatures(self.job, store, &link, &keys).await {
+        let to: Vec<RcptTo> = fit.iter().map(|at| delivery.recipients[*at].to.clone()).collect();
+        let signed = Signed {
+            keys: &self.deliverer.keys.load_full(),
+            seal: self.deliverer.deps.settings.load().authentication.seal,
+            to: &to,
+            now: self.deliverer.deps.clock.now(),
+        };
+        let signatures = match content::signatures(self.job, store, &link, &signed).await {
             Ok(signatures) => signatures,
             Err(fault) => return Step::Over(self.store_fault(&fault)),
         };
@@ -328,7 +335,6 @@ impl<'a> Trial<'a> {
             Ok(content) => content,
             Err(fault) => return Step::Over(self.store_fault(&fault)),
         };
-        let to: Vec<RcptTo> = fit.iter().map(|at| delivery.recipients[*at].to.clone()).collect();
         let size = content::size(self.job, &link) + signatures.len() as u64;
         content.put_on_top(signatures);
         let sent = session.connection.deliver(&mail, &to, size, &mut content).await;

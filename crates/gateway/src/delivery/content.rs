@@ -4,12 +4,14 @@
 //! Never holds more than two chunks of what the store has. Proof: `tests/delivery/content.rs`.
 
 use bytes::Bytes;
+use vouchsafe_core::Timestamp;
 use vouchsafe_core::dsn::RETURNED;
 use vouchsafe_core::headers::{Fix, HeaderScanner};
 use vouchsafe_core::outcome::Needs;
 use vouchsafe_core::ports::{BodyReader, BoxFuture, MailStore, StoreFault};
 use vouchsafe_core::recipe::{Render, Rendered};
 use vouchsafe_net::authentication::signing::Keys;
+use vouchsafe_smtp::RcptTo;
 
 use super::board::Job;
 
@@ -145,20 +147,38 @@ pub(super) async fn needs(mut content: Content) -> Result<Needs, StoreFault> {
     Ok(Needs { eight_bit, utf8_header: scanner.facts().eight_bit })
 }
 
+/// What a message is signed with as it leaves.
+pub(super) struct Signed<'a> {
+    pub keys: &'a Keys,
+    /// Strangers' mail that was altered is sealed.
+    pub seal: bool,
+    /// The recipients of this transaction.
+    pub to: &'a [RcptTo],
+    pub now: Timestamp,
+}
+
 /// Our DKIM signatures over the message as this transaction sends it: its links stand in it, so each copy has its own.
-/// Read once through; nothing for mail of strangers, or of a domain that we have no key of.
+/// Over mail of strangers, whose signatures we must not break unseen, our ARC seal where their files were swapped. Read
+/// once through; nothing without a key of the domain.
 pub(super) async fn signatures(
     job: &Job,
     store: &dyn MailStore,
     link: &str,
-    keys: &Keys,
+    signed: &Signed<'_>,
 ) -> Result<Bytes, StoreFault> {
     let message = &job.delivery.message;
-    if keys.is_empty() || !message.origin.known_sender {
-        return Ok(Bytes::new());
-    }
+    let Signed { keys, seal, to, now } = signed;
+    let signing = match &job.delivery.form {
+        _ if keys.is_empty() => None,
+        _ if message.origin.known_sender => Some(keys.begin()),
+        Some(form) if *seal => {
+            let own = usize::try_from(message.size.saturating_sub(form.content)).unwrap_or(usize::MAX);
+            keys.begin_seal(to.iter().map(|to| to.mailbox.domain()), own, *now)
+        }
+        _ => None,
+    };
+    let Some(mut signing) = signing else { return Ok(Bytes::new()) };
     let mut content = open(job, store, link).await?;
-    let mut signing = keys.begin();
     while signing.goes_on() {
         let Some(chunk) = content.next().await? else { break };
         signing.push(&chunk);
