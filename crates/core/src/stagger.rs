@@ -1,7 +1,9 @@
-//! When the next batch leaves for a delegate that is far away: evenly over the time that its answers take.
+//! When the next batch leaves. For a delegate that is far away: evenly over the time that its answers take. For one near by:
+//! when the one before is back.
 //!
 //! Whoever asks all at once is answered all at once, and asks again all at once. If each session left with the first few
-//! questions, the rest would wait for a whole round. Near delegates are asked without any wait.
+//! questions, the rest would wait for a whole round. Near by no timer is fine enough for even distances, and a session
+//! for each question costs both sides more than the short wait for the answers that are coming already.
 
 use std::time::Duration;
 
@@ -12,6 +14,11 @@ const FINEST: Duration = Duration::from_millis(1);
 /// No batch is held back for longer, however long answers take.
 const LONGEST: Duration = Duration::from_millis(10);
 
+/// Whoever answers within this time is near by.
+const NEAR: Duration = Duration::from_millis(1);
+/// A batch that a delegate near by has had for longer is waited for no more.
+pub const SOON: Duration = Duration::from_millis(2);
+
 /// The departures to one delegate.
 #[derive(Debug, Default)]
 pub struct Stagger {
@@ -19,6 +26,8 @@ pub struct Stagger {
     round: Option<Duration>,
     /// When the last batch left.
     left: Option<Tick>,
+    /// Batches that are expected back soon.
+    soon: usize,
 }
 
 impl Stagger {
@@ -32,9 +41,23 @@ impl Stagger {
         }
     }
 
-    /// A batch leaves.
-    pub fn leaves(&mut self, now: Tick) {
+    /// A batch leaves. True: it is expected back within [`SOON`]; tell when it is, or when that time has passed
+    /// ([`Stagger::is_back`]).
+    pub fn leaves(&mut self, now: Tick) -> bool {
         self.left = Some(now);
+        let near = self.round.is_some_and(|round| round < NEAR);
+        self.soon += usize::from(near);
+        near
+    }
+
+    /// A batch that was expected soon is back, or will not be soon.
+    pub fn is_back(&mut self) {
+        self.soon -= 1;
+    }
+
+    /// Whether questions that fill no batch wait for one that is expected soon.
+    pub fn gathers(&self) -> bool {
+        self.soon > 0
     }
 
     /// A batch had its first answer after this time. A tarpit or a busy machine makes one slow, none fast: the fastest
@@ -71,6 +94,18 @@ mod tests {
         assert_eq!(Stagger::default().wait(Tick(0), 4), Duration::ZERO);
         assert_eq!(far(3 * MS).wait(Tick(0), 4), Duration::ZERO);
         assert_eq!(far(20 * MS).wait(Tick(0), 21), Duration::ZERO);
+    }
+
+    #[test]
+    fn near_by_the_next_batch_waits_for_the_one_before() {
+        let mut stagger = Stagger::default();
+        assert!(!stagger.leaves(Tick(0)), "nothing is known yet");
+        stagger.answered(MS / 4);
+        assert!(!stagger.gathers());
+        assert!(stagger.leaves(Tick(0)) && stagger.gathers());
+        stagger.is_back();
+        assert!(!stagger.gathers());
+        assert!(!far(MS).leaves(Tick(0)));
     }
 
     #[test]

@@ -219,6 +219,51 @@ async fn a_delegate_that_closes_early_gets_fewer_refusals_and_that_outlives_a_re
     assert_eq!(closed, [2, 2], "two sessions teach it");
 }
 
+#[tokio::test(start_paused = true)]
+async fn near_by_what_fills_no_batch_leaves_with_the_next_and_waits_for_no_late_one() {
+    const KNOWN: u32 = 30;
+    let delegate = exchange(KNOWN);
+    let tarpit = |seconds| delegate.change(|behaviour| behaviour.tarpit = Duration::from_secs(seconds));
+    let settings = "sessions = { recipients = 20, refusals = 1000, questions = 100000 }";
+    let gateway = gateway_with(at(&delegate), settings, MemoryStore::new(), Path::new("unused"));
+    // That it is near by is found out, and that it knows its users.
+    tarpit(0);
+    assert!(matches!(ask(&gateway, None, "user0@example.com").await, Verdict::Accept(_)));
+    let asked = |address: String| {
+        let gateway = Arc::clone(&gateway);
+        tokio::spawn(async move {
+            let begun = Instant::now();
+            (ask(&gateway, None, &address).await, begun.elapsed())
+        })
+    };
+    // All that can run now runs, and the clock stands still.
+    let settle = || async {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    };
+    settle().await;
+    tarpit(5);
+    delegate.clear_dialogue();
+    let held_back = asked("nobody@example.com".to_owned());
+    settle().await;
+    let mut others = Vec::new();
+    for n in 1..KNOWN {
+        others.push(asked(format!("user{n}@example.com")));
+        settle().await;
+    }
+    for other in others {
+        let (verdict, after) = other.await.expect("an answer");
+        assert!(matches!(verdict, Verdict::Accept(_)), "{verdict:?}");
+        assert!(after < Duration::from_millis(10), "nobody waits for the tarpit: {after:?}");
+    }
+    let (verdict, after) = held_back.await.expect("an answer");
+    assert!(matches!(verdict, Verdict::Reject { .. }), "{verdict:?}");
+    assert!(after >= Duration::from_secs(5), "{after:?}");
+    let batches = delegate.dialogue().iter().filter(|line| line.to_string().contains("MAIL FROM")).count();
+    assert_eq!(batches, 2, "one for all that came meanwhile");
+}
+
 /// What is said to the delegate or by it arrives this much later.
 const WAY: Duration = Duration::from_millis(10);
 

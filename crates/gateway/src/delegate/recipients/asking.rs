@@ -73,8 +73,7 @@ impl Shared {
                     continue;
                 }
             };
-            kept = self.ask_batch(kept, batch).await;
-            place.asked();
+            kept = place.ask(self.ask_batch(kept, batch)).await;
             if kept.is_none() && place.is_one_too_many() {
                 return;
             }

@@ -4,12 +4,15 @@
 //! then gets the answer that it has, none, so that nobody joins a flight that never lands.
 //! Proof: `tests/places.rs`.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 use vouchsafe_core::fair::{Batch, Held};
 use vouchsafe_core::ports::Clock;
+use vouchsafe_core::stagger::SOON;
 
 use super::{Idler, Question, Shared, unavailable};
 use crate::delegate::lock;
@@ -30,6 +33,8 @@ pub(super) struct Place {
     held: Held,
     /// Started or woken, and counted in `State::coming`.
     coming: bool,
+    /// The batch that it asks is expected back soon.
+    soon: bool,
     /// Listed in `State::idle`, unless somebody woke it.
     idle: Option<u64>,
     given_back: bool,
@@ -43,6 +48,7 @@ impl Place {
             asking: Vec::new(),
             held: Held::default(),
             coming: true,
+            soon: false,
             idle: None,
             given_back: false,
         }
@@ -79,15 +85,38 @@ impl Place {
         };
         self.asking.clone_from(&items);
         self.held = held;
-        state.stagger.leaves(self.shared.means.clock.tick());
+        self.soon = state.stagger.leaves(self.shared.means.clock.tick());
         self.shared.muster(&mut state);
         Ok(items)
     }
 
-    /// Every question of the batch has its answer, or stands in the queue again.
-    pub fn asked(&mut self) {
+    /// Sees the batch through. What was to wait for its end goes another way once that is late.
+    pub async fn ask<T>(&mut self, batch: impl Future<Output = T>) -> T {
+        let mut batch = pin!(batch);
+        let early = match self.soon {
+            true => timeout(SOON, &mut batch).await.ok(),
+            false => None,
+        };
+        let asked = match early {
+            Some(asked) => asked,
+            None => {
+                if std::mem::take(&mut self.soon) {
+                    let mut state = lock(&self.shared.state);
+                    state.stagger.is_back();
+                    self.shared.muster(&mut state);
+                }
+                batch.await
+            }
+        };
+        // Every question of the batch has its answer, or stands in the queue again.
         self.asking.clear();
-        lock(&self.shared.state).queue.done(std::mem::take(&mut self.held));
+        let mut state = lock(&self.shared.state);
+        if std::mem::take(&mut self.soon) {
+            state.stagger.is_back();
+        }
+        state.queue.done(std::mem::take(&mut self.held));
+        drop(state);
+        asked
     }
 
     /// More workers than the delegate takes sessions: this one ends.
@@ -134,6 +163,9 @@ impl Drop for Place {
             match listed {
                 Some(at) => drop(state.idle.remove(at)),
                 None => state.coming -= usize::from(self.coming || self.idle.is_some()),
+            }
+            if self.soon {
+                state.stagger.is_back();
             }
             state.queue.done(std::mem::take(&mut self.held));
         }

@@ -88,7 +88,12 @@ impl Shared {
     /// Sees to it that what waits will be looked at. Questions that wait at the same time share a session: another one
     /// is woken or opened only for what those that are coming have no room for.
     pub(super) fn muster(self: &Arc<Self>, state: &mut State) {
-        let ready = state.queue.ready(self.room(None), self.places(state));
+        let room = self.room(None);
+        if state.stagger.gathers() && state.queue.len() < room {
+            // Whoever is back soon takes it along.
+            return;
+        }
+        let ready = state.queue.ready(room, self.places(state));
         while state.coming < ready {
             if let Some(idler) = state.idle.pop() {
                 state.coming += 1;
