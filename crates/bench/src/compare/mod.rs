@@ -2,6 +2,7 @@
 //!
 //! The same load, the same sink, queues on the same disk. What counts is the ratio within this run.
 
+mod distance;
 mod files;
 pub mod gateway;
 mod memory;

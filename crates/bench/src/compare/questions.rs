@@ -3,6 +3,7 @@
 //! "Politeness raised" are the caps of `[delegate.NAME.sessions]` for a server that bears more; the default ones are
 //! measured beside it. What counts is the ratio within this run.
 
+use super::distance;
 use super::gateway::{self, Running};
 use super::table::{Row, Table};
 use super::{DRAIN, ROUND};
@@ -15,11 +16,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
 use vouchsafe_fakes::{Delegate, delegate::Behaviour, serve_tcp};
 
 /// Sessions of the load.
@@ -32,6 +31,10 @@ const HELD_BACK: &str = "5";
 const RAISED: &str = "{ recipients = 20, auth = 20, refusals = 1000, questions = 1000000 }";
 /// Caps for a distant one that does.
 const FEW: &str = "{ recipients = 4, refusals = 1000, questions = 1000000 }";
+
+fn far(server: SocketAddr) -> Outcome<SocketAddr> {
+    distance::far(server, WAY).map_err(|error| format!("the long way: {error}"))
+}
 
 /// Runs all of it and prints the table.
 pub async fn run(compare: &Compare, folder: &Path) -> Outcome {
@@ -190,7 +193,7 @@ async fn recipients(compare: &Compare, folder: &Path, table: &mut Table) -> Outc
 async fn distant(compare: &Compare, folder: &Path, table: &mut Table) -> Outcome {
     let count = compare.questions;
     let delegate = stand_in(count + 1, &[]).await?;
-    let whom = (far(delegate.address).await?, "off");
+    let whom = (far(delegate.address)?, "off");
     let raised = asking(compare, folder, "few", "mx", whom, &format!("sessions = {FEW}")).await?;
     let polite = asking(compare, folder, "far", "mx", whom, "").await?;
     println!("recipients, {} ms to the delegate and back", 2 * WAY.as_millis());
@@ -218,7 +221,7 @@ async fn equal(compare: &Compare, folder: &Path, table: &mut Table) -> Outcome {
     }
     let delegate = Delegate::quiet(behaviour);
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(fault)?;
-    let whom = (far(listener.local_addr().map_err(fault)?).await?, "off");
+    let whom = (far(listener.local_addr().map_err(fault)?)?, "off");
     tokio::spawn(serve_tcp(listener, delegate.clone()));
     let gateway = asking(compare, folder, "equal", "mx", whom, "").await?;
     println!("one recipient, a thousand sessions");
@@ -310,42 +313,4 @@ async fn wrong_logins(compare: &Compare, folder: &Path, table: &mut Table) -> Ou
     let row = Row::new("logins/s beside held guesses; alone", vec![median(beside), median(alone)]);
     table.row(row.times_at_least(0.8));
     Ok(())
-}
-
-/// A way to this server that takes [`WAY`] in each direction; open until the program ends.
-async fn far(server: SocketAddr) -> Outcome<SocketAddr> {
-    let fault = |error: std::io::Error| format!("the long way: {error}");
-    let listener = TcpListener::bind("127.0.0.1:0").await.map_err(fault)?;
-    let address = listener.local_addr().map_err(fault)?;
-    tokio::spawn(async move {
-        while let Ok((near, _)) = listener.accept().await {
-            let Ok(far) = TcpStream::connect(server).await else { continue };
-            // Without it the way would be longer at times; the figure would tell.
-            let _ = (near.set_nodelay(true), far.set_nodelay(true));
-            let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
-            tokio::spawn(carry(near_in, far_out));
-            tokio::spawn(carry(far_in, near_out));
-        }
-    });
-    Ok(address)
-}
-
-async fn carry(mut from: impl AsyncReadExt + Unpin, mut to: impl AsyncWriteExt + Unpin + Send + 'static) {
-    let (give, mut take) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
-    tokio::spawn(async move {
-        while let Some((due, octets)) = take.recv().await {
-            sleep_until(due).await;
-            if to.write_all(&octets).await.is_err() {
-                return;
-            }
-        }
-        // The other side has gone, or learns that this one has.
-        let _ = to.shutdown().await;
-    });
-    let mut buffer = vec![0; 16 * 1024];
-    while let Ok(count) = from.read(&mut buffer).await {
-        if count == 0 || give.send((Instant::now() + WAY, buffer[..count].to_vec())).is_err() {
-            return;
-        }
-    }
 }
