@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::envelope::{Envelope, MessageId, RouteKey};
+use crate::envelope::{Envelope, MessageId};
 use crate::links::{LinkSecret, Sharing, TokenHash};
 use crate::ports::{BoxFuture, StoreFault};
 use crate::recipe::Recipe;
@@ -200,29 +200,36 @@ pub struct Detachment {
     /// What is known of blobs that come with it. An equal blob that is there keeps what is
     /// known of it; it takes the place of one that waits only if it waits, too, or a scanner has found it clear.
     pub check: Check,
-    /// The form of each route that does not get the content as it is.
-    pub forms: Vec<(RouteKey, Recipe)>,
-    /// Its links: made for the recipients of the routes with a form.
+    /// The forms, by their numbers. Recipients of none get the content as it is.
+    pub forms: Vec<FormFor>,
+    /// Its links: made for the recipients of the forms.
     pub links: LinkRules,
 }
 
-impl Detachment {
-    /// Recipients whose route has a form: they get a link.
-    pub fn linked(&self, envelope: &Envelope) -> Vec<u32> {
-        let has_form = |route: &RouteKey| self.forms.iter().any(|(key, _)| key == route);
-        let all = (0u32..).zip(envelope.recipients());
-        all.filter(|(_, (_, permit))| has_form(permit.route())).map(|(index, _)| index).collect()
-    }
+/// A form of a message and whose it is.
+#[derive(Clone, Debug)]
+pub struct FormFor {
+    /// Its recipients, by their places in the envelope; nobody has two forms.
+    pub recipients: Vec<u32>,
+    /// The pieces.
+    pub recipe: Recipe,
+    /// What their links lead to: positions of the parts that are not in it, in order.
+    pub files: Vec<u32>,
+}
 
+impl Detachment {
     /// Who shares a token.
-    pub fn sharing(&self, envelope: &Envelope) -> Sharing {
-        Sharing::new(self.links.per_recipient, self.linked(envelope).len(), &self.links.blind)
+    pub fn sharing(&self) -> Sharing {
+        let linked = self.forms.iter().map(|form| form.recipients.len()).sum();
+        Sharing::new(self.links.per_recipient, linked, &self.links.blind)
     }
 }
 
-/// A route's form of a message in the queue, with what its slots are filled from.
+/// A form of a message in the queue, with what its slots are filled from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Form {
+    /// Its number among the message's forms.
+    pub number: u32,
     /// The pieces.
     pub recipe: Recipe,
     /// Octets of the content it is made from.
@@ -234,9 +241,14 @@ pub struct Form {
 }
 
 impl Form {
+    /// The group of a recipient: those of one group have one link.
+    pub fn group(&self, index: u32) -> u32 {
+        self.sharing.group(self.number, index)
+    }
+
     /// The link of a recipient, under this address of the download pages (no slash at its end).
     pub fn link(&self, public_url: &str, index: u32) -> String {
-        format!("{public_url}/{}", self.secret.token(self.sharing.group(index)))
+        format!("{public_url}/{}", self.secret.token(self.group(index)))
     }
 }
 
@@ -282,12 +294,22 @@ pub struct LinkRow {
     pub id: String,
     /// Who got it.
     pub recipients: Vec<String>,
+    /// The files it leads to, by position; none: all of them.
+    #[serde(default)]
+    pub files: Option<Vec<u32>>,
     /// It leads nowhere since then.
     pub revoked: Option<Timestamp>,
     /// Downloads counted.
     pub downloads: u64,
     /// The latest of them.
     pub last_download: Option<Timestamp>,
+}
+
+impl LinkRow {
+    /// Whether it leads to the file at this position.
+    pub fn leads_to(&self, position: u32) -> bool {
+        self.files.as_ref().is_none_or(|files| files.contains(&position))
+    }
 }
 
 /// How the links of a share stand, the strongest first.
@@ -374,6 +396,13 @@ impl Share {
         self.files.iter().map(|file| file.downloads).sum()
     }
 
+    /// What one of its links leads to.
+    pub fn behind(mut self, link: LinkRow) -> Share {
+        self.files.retain(|file| link.leads_to(file.position));
+        self.links = vec![link];
+        self
+    }
+
     /// How it stands now.
     pub fn state(&self, now: Timestamp) -> ShareState {
         match self {
@@ -448,7 +477,7 @@ pub struct ShareFilter {
 /// Where a token leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Landing {
-    /// The share, with this link as its only one.
+    /// The share, with this link as its only one and the files that it leads to.
     pub share: Share,
     /// Downloads counted on this link, all files.
     pub downloads: u64,

@@ -209,26 +209,22 @@ impl Sharing {
         }
     }
 
-    /// The group of a recipient: its place, or [`SHARED`]. Those of one group have one token.
-    pub fn group(&self, index: u32) -> u32 {
+    /// The group of a recipient of a form, by the form's number: its place, or what that form's recipients share, counted
+    /// down from [`SHARED`]. Those of one group have one token.
+    pub fn group(&self, form: u32, index: u32) -> u32 {
         match self {
             Sharing::Each => index,
-            Sharing::All => SHARED,
-            Sharing::Own(own) => {
-                if own.binary_search(&index).is_ok() {
-                    index
-                } else {
-                    SHARED
-                }
-            }
+            Sharing::Own(own) if own.binary_search(&index).is_ok() => index,
+            // A message has far fewer recipients and forms than would meet.
+            Sharing::All | Sharing::Own(_) => SHARED - form,
         }
     }
 
-    /// The groups of these recipients and who is in each.
-    pub fn groups(&self, indexes: impl IntoIterator<Item = u32>) -> BTreeMap<u32, Vec<u32>> {
+    /// The groups of these recipients of a form and who is in each.
+    pub fn groups(&self, form: u32, indexes: impl IntoIterator<Item = u32>) -> BTreeMap<u32, Vec<u32>> {
         let mut groups: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for index in indexes {
-            groups.entry(self.group(index)).or_default().push(index);
+            groups.entry(self.group(form, index)).or_default().push(index);
         }
         groups
     }
@@ -277,12 +273,17 @@ mod tests {
 
     #[test]
     fn above_fifty_to_and_cc_share_and_each_bcc_has_its_own() {
-        assert_eq!(Sharing::new(true, 50, &[3]).groups(0..3).len(), 3);
-        assert_eq!(Sharing::new(false, 3, &[1]).groups(0..3).into_keys().collect::<Vec<_>>(), [SHARED]);
+        assert_eq!(Sharing::new(true, 50, &[3]).groups(0, 0..3).len(), 3);
+        assert_eq!(Sharing::new(false, 3, &[1]).groups(0, 0..3).into_keys().collect::<Vec<_>>(), [SHARED]);
         let many = Sharing::new(true, 51, &[9, 4, 9]);
-        let groups = many.groups(0..51);
+        let groups = many.groups(0, 0..51);
         assert_eq!(groups.keys().copied().collect::<Vec<_>>(), [4, 9, SHARED]);
         assert_eq!((groups[&4].clone(), groups[&SHARED].len()), (vec![4], 49));
+        // Whose forms differ have no token in common.
+        assert_eq!(
+            many.groups(1, [3, 4, 5]).into_iter().collect::<Vec<_>>(),
+            [(4, vec![4]), (SHARED - 1, vec![3, 5])]
+        );
     }
 
     proptest! {

@@ -118,7 +118,7 @@ pub struct Message {
     pub size: u64,
 }
 
-/// A delivery row: (message, route) with its recipients; claimed whole.
+/// A delivery row: (message, route, form) with its recipients; claimed whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// Row id.
@@ -133,7 +133,7 @@ pub struct Delivery {
     pub due: Timestamp,
     /// Recipients that are still pending or held (all, in `show`).
     pub recipients: Vec<QueuedRecipient>,
-    /// What this route gets in place of the content; `None`: the content as it is.
+    /// What its recipients get in place of the content; `None`: the content as it is.
     pub form: Option<Arc<Form>>,
 }
 

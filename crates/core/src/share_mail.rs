@@ -205,6 +205,7 @@ mod tests {
         LinkRow {
             id: "00".to_owned(),
             recipients: vec![recipient.to_owned()],
+            files: None,
             revoked: None,
             downloads,
             last_download: None,

@@ -22,7 +22,7 @@ use vouchsafe_core::ports::{
 use vouchsafe_core::trial;
 use vouchsafe_core::{MessageId, QueuedRecipient, RecipientState, RouteKey, Timestamp};
 
-use crate::queue::{self, Matcher};
+use crate::queue::{self, Branch, Matcher};
 use crate::schedule::Schedule;
 use crate::shares::Ready;
 use crate::space::Space;
@@ -157,12 +157,12 @@ impl State {
             self.shares.change(&change, "", due)?;
         }
         let mut deliveries = Vec::new();
-        let routes = queue::by_route(&envelope);
-        let open = routes.len();
-        for (route, recipients) in routes {
+        let branches = queue::branches(&envelope, detached.as_ref());
+        let open = branches.len();
+        for Branch { route, form, recipients } in branches {
             self.next_delivery += 1;
             let id = self.next_delivery;
-            let form = detached.as_ref().and_then(|detached| detached.form(&route));
+            let form = form.and_then(|number| detached.as_ref()?.form(number));
             self.schedule.insert(id, &route, due, true, claim);
             self.deliveries
                 .insert(id, Row { message: message.id, route, attempts: 0, due, recipients, form });

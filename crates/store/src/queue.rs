@@ -1,12 +1,24 @@
-//! The rules of the queue that both stores share: grouping by route, outcomes, filters, actions. Pure.
+//! The rules of the queue that both stores share: what a message's deliveries are, outcomes, filters, actions. Pure.
 
 use vouchsafe_core::outcome::LinksGone;
 use vouchsafe_core::ports::{Delivery, QueueAction, QueueFilter, QueueRow, RecipientOutcome};
 use vouchsafe_core::{Envelope, QueuedRecipient, RecipientState, RouteKey};
 
-/// The recipients of an envelope by route, in the order of their first RCPT.
-pub fn by_route(envelope: &Envelope) -> Vec<(RouteKey, Vec<QueuedRecipient>)> {
-    let mut routes: Vec<(RouteKey, Vec<QueuedRecipient>)> = Vec::new();
+use crate::shares::Ready;
+
+/// Recipients that are one delivery: of one route, with one form.
+pub struct Branch {
+    /// The route.
+    pub route: RouteKey,
+    /// The number of their form; `None`: they get the content as it is.
+    pub form: Option<u32>,
+    /// The recipients.
+    pub recipients: Vec<QueuedRecipient>,
+}
+
+/// The recipients of an envelope by route and form, in the order of their first RCPT.
+pub fn branches(envelope: &Envelope, detached: Option<&Ready>) -> Vec<Branch> {
+    let mut branches: Vec<Branch> = Vec::new();
     for (index, (to, permit)) in (0u32..).zip(envelope.recipients()) {
         let recipient = QueuedRecipient {
             index,
@@ -15,12 +27,15 @@ pub fn by_route(envelope: &Envelope) -> Vec<(RouteKey, Vec<QueuedRecipient>)> {
             last_reply: String::new(),
             warned: false,
         };
-        match routes.iter_mut().find(|(route, _)| route == permit.route()) {
-            Some((_, recipients)) => recipients.push(recipient),
-            None => routes.push((permit.route().clone(), vec![recipient])),
+        let form = detached.and_then(|detached| detached.form_of(index));
+        match branches.iter_mut().find(|branch| branch.route == *permit.route() && branch.form == form) {
+            Some(branch) => branch.recipients.push(recipient),
+            None => {
+                branches.push(Branch { route: permit.route().clone(), form, recipients: vec![recipient] })
+            }
         }
     }
-    routes
+    branches
 }
 
 /// Applies the outcomes of an attempt; finished recipients leave.

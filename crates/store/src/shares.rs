@@ -1,15 +1,16 @@
 //! The rules of shares that both stores have in common: what `accept` makes of a detachment, what a change means. Pure.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use vouchsafe_core::attachments::{
-    AuditRow, Check, Detachment, Form, LinkRow, SealedBlob, Share, ShareChange, ShareFilter, SharedFile,
-    charged, hex,
+    AuditRow, Check, Detachment, Form, FormFor, LinkRow, SealedBlob, Share, ShareChange, ShareFilter,
+    SharedFile, charged, hex,
 };
 use vouchsafe_core::links::{LinkSecret, Sharing, TokenHash};
 use vouchsafe_core::outcome::LinksGone;
 use vouchsafe_core::ports::StoreFault;
-use vouchsafe_core::{Envelope, MessageId, RouteKey, Timestamp};
+use vouchsafe_core::{Envelope, MessageId, Timestamp};
 
 /// A detachment made ready to be written.
 pub struct Ready {
@@ -19,8 +20,10 @@ pub struct Ready {
     pub tokens: Vec<TokenHash>,
     /// The blobs, in the order of the share's files; held until this is dropped, which is after the commit.
     pub blobs: Vec<SealedBlob>,
-    /// The forms.
-    pub forms: Vec<(RouteKey, Arc<Form>)>,
+    /// The forms, by their numbers.
+    pub forms: Vec<Arc<Form>>,
+    /// The form of each recipient that has one.
+    form_of: BTreeMap<u32, u32>,
     /// Where tokens come from.
     pub secret: LinkSecret,
     /// Who shares one.
@@ -37,25 +40,26 @@ impl Ready {
         content: u64,
         now: Timestamp,
     ) -> Result<Ready, StoreFault> {
-        let linked = detachment.linked(envelope);
-        let sharing = detachment.sharing(envelope);
+        let sharing = detachment.sharing();
         let Detachment { subject, parts, check, forms, links } = detachment;
-        if let Some((route, _)) = forms.iter().find(|(_, recipe)| recipe.content_end() > content) {
-            return Err(StoreFault::Broken(format!("the form for {route} is longer than the message")));
-        }
+        let form_of = form_of(&forms, envelope, content)?;
         let address = |index: &u32| envelope.recipients()[*index as usize].0.mailbox.as_str().to_owned();
         let mut tokens = Vec::new();
         let mut rows = Vec::new();
-        for (group, members) in sharing.groups(linked) {
-            let token = links.secret.token(group).hash();
-            rows.push(LinkRow {
-                id: token.id(),
-                recipients: members.iter().map(address).collect(),
-                revoked: None,
-                downloads: 0,
-                last_download: None,
-            });
-            tokens.push(token);
+        for (number, form) in (0..).zip(&forms) {
+            let all = parts.iter().all(|part| form.files.contains(&part.position));
+            for (group, members) in sharing.groups(number, form.recipients.iter().copied()) {
+                let token = links.secret.token(group).hash();
+                rows.push(LinkRow {
+                    id: token.id(),
+                    recipients: members.iter().map(address).collect(),
+                    files: (!all).then(|| form.files.clone()),
+                    revoked: None,
+                    downloads: 0,
+                    last_download: None,
+                });
+                tokens.push(token);
+            }
         }
         let mut blobs = Vec::new();
         let mut files = Vec::new();
@@ -93,9 +97,9 @@ impl Ready {
             files,
             links: rows,
         };
-        let form = |(route, recipe)| {
+        let form = |(number, form): (u32, FormFor)| {
             let (secret, sharing) = (links.secret.clone(), sharing.clone());
-            (route, Arc::new(Form { recipe, content, secret, sharing }))
+            Arc::new(Form { number, recipe: form.recipe, content, secret, sharing })
         };
         let origin = &envelope.origin;
         let client = origin.client.map(|client| client.to_string());
@@ -104,16 +108,22 @@ impl Ready {
             share,
             tokens,
             blobs,
-            forms: forms.into_iter().map(form).collect(),
+            forms: (0..).zip(forms).map(form).collect(),
+            form_of,
             secret: links.secret.clone(),
             sharing,
             who,
         })
     }
 
-    /// The form of a route.
-    pub fn form(&self, route: &RouteKey) -> Option<Arc<Form>> {
-        self.forms.iter().find(|(key, _)| key == route).map(|(_, form)| form.clone())
+    /// The number of a recipient's form.
+    pub fn form_of(&self, recipient: u32) -> Option<u32> {
+        self.form_of.get(&recipient).copied()
+    }
+
+    /// The form of this number.
+    pub fn form(&self, number: u32) -> Option<Arc<Form>> {
+        self.forms.get(number as usize).cloned()
     }
 
     /// The line of the audit log.
@@ -123,6 +133,23 @@ impl Ready {
             format!("{} files, {} octets, until {}", files.len(), self.share.size(), expires.rfc3339());
         Line { what: "store", message: self.share.message, detail }
     }
+}
+
+/// The number of each recipient's form, where the forms fit the message and its recipients.
+fn form_of(forms: &[FormFor], envelope: &Envelope, content: u64) -> Result<BTreeMap<u32, u32>, StoreFault> {
+    let mut form_of = BTreeMap::new();
+    for (number, form) in (0..).zip(forms) {
+        if form.recipe.content_end() > content {
+            return Err(StoreFault::Broken(format!("form {number} is longer than the message")));
+        }
+        for index in &form.recipients {
+            let is_there = (*index as usize) < envelope.recipients().len();
+            if !is_there || form_of.insert(*index, number).is_some() {
+                return Err(StoreFault::Broken(format!("recipient {index} has no place for form {number}")));
+            }
+        }
+    }
+    Ok(form_of)
 }
 
 /// A line for the audit log.

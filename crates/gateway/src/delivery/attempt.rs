@@ -174,7 +174,7 @@ impl<'a> Trial<'a> {
         let Some(form) = self.job.delivery.form.as_ref().filter(|form| form.recipe.has_slot()) else {
             return left.drain(..left.len().min(BATCH)).collect();
         };
-        let group = |at: &usize| form.sharing.group(self.job.delivery.recipients[*at].index);
+        let group = |at: &usize| form.group(self.job.delivery.recipients[*at].index);
         let first = left.front().map(group);
         let mut batch = Vec::new();
         left.retain(|at| {

@@ -1,5 +1,5 @@
-//! A message's octets on their way out: from memory while they are there, else from the store; in the form that their
-//! route gets.
+//! A message's octets on their way out: from memory while they are there, else from the store; in the form that
+//! their recipients get.
 //!
 //! Never holds more than two chunks of what the store has. Proof: `tests/delivery/content.rs`.
 
@@ -15,7 +15,7 @@ use vouchsafe_smtp::RcptTo;
 
 use super::board::Job;
 
-/// Opens a message for one transaction, as its route gets it; with links under `link`, if any stand in it.
+/// Opens a message for one transaction, as its recipients get it; with links under `link`, if any stand in it.
 pub(super) async fn open(job: &Job, store: &dyn MailStore, link: &str) -> Result<Content, StoreFault> {
     let message = &job.delivery.message;
     let reader: Box<dyn BodyReader> = match &job.content {

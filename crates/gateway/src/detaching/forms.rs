@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vouchsafe_config::{Inbound, Settings};
-use vouchsafe_core::attachments::{Check, Detached, Detachment, LinkRules};
+use vouchsafe_core::attachments::{Check, Detached, Detachment, FormFor, LinkRules};
 use vouchsafe_core::detach::{Direction, direction};
 use vouchsafe_core::envelope::{Envelope, RouteKey};
 use vouchsafe_core::links::{LinkSecret, TOKEN_LEN};
@@ -109,11 +109,12 @@ pub(crate) async fn make(
     let form = rewrite::form(&content, &block).map_err(|bad| StoreFault::Broken(bad.to_string()))?;
     let address = settings.public_url.as_deref().map_or(0, str::len) + 1 + TOKEN_LEN;
     let largest = form.len(&"x".repeat(address));
-    let forms: Vec<_> = routes(envelope, all).into_iter().map(|route| (route, form.clone())).collect();
+    let routes = routes(envelope, all);
     let linked =
-        envelope.recipients().iter().filter(|(_, permit)| forms.iter().any(|(key, _)| key == permit.route()));
+        (0u32..).zip(envelope.recipients()).filter(|(_, (_, permit))| routes.contains(permit.route()));
+    let recipients: Vec<u32> = linked.map(|(index, _)| index).collect();
     let blind =
-        if linked.count() > links::OWN_TOKENS { blind(&mut outcome, envelope).await? } else { Vec::new() };
+        if recipients.len() > links::OWN_TOKENS { blind(&mut outcome, envelope).await? } else { Vec::new() };
     let subject = subject(&mut outcome).await?;
     let parts = outcome.moved.iter().zip(&files).zip(0..).map(|((moved, file), position)| Detached {
         blob: moved.blob.clone(),
@@ -125,7 +126,7 @@ pub(crate) async fn make(
         subject,
         check: if settings.clamd.is_some() { Check::Waiting } else { Check::Clear },
         parts: parts.collect(),
-        forms,
+        forms: vec![FormFor { recipients, recipe: form, files: (0..files.len() as u32).collect() }],
         links: LinkRules {
             per_recipient: settings.per_recipient,
             blind,

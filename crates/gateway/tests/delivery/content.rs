@@ -4,7 +4,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use vouchsafe_core::attachments::{Access, Check, Detached, Detachment, Keep, LinkRules, SealedBlob};
+use vouchsafe_core::attachments::{
+    Access, Check, Detached, Detachment, FormFor, Keep, LinkRules, SealedBlob,
+};
 use vouchsafe_core::links::{LinkSecret, SHARED};
 use vouchsafe_core::ports::{Accepted, Body, MailStore};
 use vouchsafe_core::recipe::{Piece, Recipe, SlotCoding};
@@ -127,7 +129,7 @@ const LINKED: &str = "[web]\naddress = \"127.0.0.1:8080\"\ndownloads = \"127.0.0
 /// `Subject: hi`, a link, `end`, in place of content with a part cut out of its middle.
 fn formed(world: &World, draft: Draft, per_recipient: bool) -> Accepted {
     let accepted = world.accepted(draft.body("Subject: hi\r\n\r\nCUT\r\nend\r\n"), true);
-    let (_, permit) = &accepted.envelope.recipients()[0];
+    let recipients = (0..accepted.envelope.recipients().len() as u32).collect();
     let pieces = vec![
         Piece::Body { from: 0, to: 15 },
         Piece::Slot(SlotCoding::Plain),
@@ -145,7 +147,7 @@ fn formed(world: &World, draft: Draft, per_recipient: bool) -> Accepted {
             media_type: "application/octet-stream".into(),
             position: 0,
         }],
-        forms: vec![(permit.route().clone(), Recipe::new(pieces).unwrap())],
+        forms: vec![FormFor { recipients, recipe: Recipe::new(pieces).unwrap(), files: vec![0] }],
         links: LinkRules {
             per_recipient,
             blind: Vec::new(),

@@ -1,7 +1,9 @@
 //! A message whose large parts were moved: who gets which form with which link, and what is never sent.
 
 use bytes::Bytes;
-use vouchsafe_core::attachments::{Access, Check, Detached, Detachment, Keep, LinkRules, SealedBlob};
+use vouchsafe_core::attachments::{
+    Access, Check, Detached, Detachment, FormFor, Keep, LinkRules, SealedBlob,
+};
 use vouchsafe_core::envelope::RouteKey;
 use vouchsafe_core::links::LinkSecret;
 use vouchsafe_core::ports::{Accepted, MailStore};
@@ -57,7 +59,9 @@ impl World {
             downloads: None,
             secret: LinkSecret::new([7; 32]),
         };
-        let forms = routes.iter().map(|route| (route.clone(), form())).collect();
+        let all = (0u32..).zip(accepted.envelope.recipients());
+        let linked = all.filter(|(_, (_, permit))| routes.contains(permit.route())).map(|(index, _)| index);
+        let forms = vec![FormFor { recipients: linked.collect(), recipe: form(), files: vec![0] }];
         let detached =
             Detachment { subject: "hi".to_owned(), check: Check::Clear, parts: vec![part], forms, links };
         Accepted { detached: Some(detached), ..accepted }

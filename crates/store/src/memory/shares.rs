@@ -85,9 +85,11 @@ impl Shares {
         let share = self.shares.get_mut(&message).ok_or_else(missing)?;
         match change {
             ShareChange::Downloaded { link, files } => {
+                let row = share.links.iter().find(|row| row.id == link.id()).ok_or_else(missing)?;
                 for position in files {
                     let fetched = self.fetched.get(&(link.0, *position)).copied().unwrap_or(0);
-                    if !share.files.iter().any(|file| file.position == *position) {
+                    let is_there = share.files.iter().any(|file| file.position == *position);
+                    if !is_there || !row.leads_to(*position) {
                         return Err(missing());
                     }
                     if share.cap.is_some_and(|cap| fetched >= u64::from(cap)) {
@@ -190,12 +192,12 @@ impl AttachmentStore for MemoryStore {
     fn landing(&self, link: TokenHash) -> BoxFuture<'_, Result<Option<Landing>, StoreFault>> {
         let state = self.lock();
         let shares = &state.shares;
-        let found = shares.links.get(&link).and_then(|message| shares.shown(message)).map(|mut share| {
-            share.links.retain(|row| row.id == link.id());
-            let downloads = share.links.iter().map(|row| row.downloads).sum();
+        let found = shares.links.get(&link).and_then(|message| shares.shown(message)).and_then(|share| {
+            let row = share.links.iter().find(|row| row.id == link.id()).cloned()?;
+            let downloads = row.downloads;
             let fetched = shares.fetched.range((link.0, 0)..=(link.0, u32::MAX));
             let fetched = fetched.map(|((_, position), count)| (*position, *count)).collect();
-            Landing { share, downloads, fetched }
+            Some(Landing { share: share.behind(row), downloads, fetched })
         });
         ready(Ok(found))
     }

@@ -2,15 +2,15 @@
 //! the one writer only writes.
 
 use bytes::Bytes;
+use vouchsafe_core::Timestamp;
 use vouchsafe_core::attachments::ShareNews;
 use vouchsafe_core::ports::{Accepted, Body, Message, StoreFault};
-use vouchsafe_core::{QueuedRecipient, RouteKey, Timestamp};
 
 use super::record::Record;
 use super::row::{self, Meta};
 use super::segment::Place;
 use super::shared::Shared;
-use crate::queue;
+use crate::queue::{self, Branch};
 use crate::shares::Ready;
 
 /// A message on its way to the writer.
@@ -21,24 +21,14 @@ pub struct Incoming {
     pub meta: String,
     /// First attempt.
     pub due: Timestamp,
-    /// One delivery each.
-    pub branches: Vec<Branch>,
+    /// One delivery each, with its recipients column.
+    pub branches: Vec<(Branch, String)>,
     /// Its octets.
     pub content: Content,
     /// What was detached from it.
     pub detached: Option<Box<Ready>>,
     /// What it tells of other files.
     pub news: Option<ShareNews>,
-}
-
-/// The recipients of one route.
-pub struct Branch {
-    /// The route.
-    pub route: RouteKey,
-    /// The recipients.
-    pub recipients: Vec<QueuedRecipient>,
-    /// The recipients column.
-    pub json: String,
 }
 
 /// Where its octets are.
@@ -85,11 +75,11 @@ impl Incoming {
             }
         };
         let detached = detached.map(|detached| Ready::new(detached, &envelope, body_len, due)).transpose()?;
-        let branches = queue::by_route(&envelope)
+        let branches = queue::branches(&envelope, detached.as_ref())
             .into_iter()
-            .map(|(route, recipients)| {
-                let json = row::recipients_to_json(&recipients);
-                Branch { route, recipients, json }
+            .map(|branch| {
+                let json = row::recipients_to_json(&branch.recipients);
+                (branch, json)
             })
             .collect();
         let message = Message {

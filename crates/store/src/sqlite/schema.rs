@@ -17,6 +17,7 @@ pub const QUEUE: &[&str] = &[
     include_str!("migrations/queue_0005.sql"),
     include_str!("migrations/queue_0006.sql"),
     include_str!("migrations/queue_0007.sql"),
+    include_str!("migrations/queue_0008.sql"),
 ];
 /// Migrations of `history.db`.
 pub const HISTORY: &[&str] = &[
@@ -106,6 +107,10 @@ fn copy(connection: &Connection, path: &Path, version: usize) -> Result<(), Open
 
 #[cfg(test)]
 mod tests {
+    use vouchsafe_core::links::{LinkSecret, SHARED};
+    use vouchsafe_core::recipe::{Piece, Recipe, SlotCoding};
+
+    use super::super::{shares, tables};
     use super::*;
 
     const FIRST: &str = "CREATE TABLE note (text TEXT NOT NULL) STRICT;";
@@ -147,6 +152,46 @@ mod tests {
                 assert_eq!(shape(&path), shape(&newest), "{name} from version {version}");
             }
         }
+    }
+
+    #[test]
+    fn forms_of_an_older_queue_stay_with_their_deliveries_and_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("queue.db");
+        let old = open(&path, "FULL", &QUEUE[..7]).unwrap();
+        let (secret, recipe) =
+            (LinkSecret::new([7; 32]), Recipe::new(vec![Piece::Slot(SlotCoding::Plain)]).unwrap());
+        let token = secret.token(SHARED).hash();
+        old.execute_batch(
+            r#"INSERT INTO message (id, received_at, size, first, deliveries, meta, length, link_key, sharing)
+                   VALUES (x'01900000000070008000000000000001', 1, 100, 1, 3, '{"s":"","l":"","f":"a@b.test"}', 90, x'', '"all"');
+               INSERT INTO delivery (id, message, first, deliveries, route, attempts, due, pending, held, recipients)
+                   SELECT id, x'01900000000070008000000000000001', 1, 3, route, 0, 1, 1, 0, '[{"i":0,"a":"c@d.test"}]'
+                   FROM (SELECT 1 AS id, 'domain:one.example' AS route UNION VALUES (2, 'relay'), (3, 'domain:two.example'));
+               INSERT INTO share (message, created, expires, sender, owner, domain, size, known, hold, access, reminded, receipted, asked)
+                   VALUES (x'01900000000070008000000000000001', 1, 9, '', '', '', 5, 1, 0, 'link', 0, 0, 0);
+               INSERT INTO blob (name, sha256, size, key, doomed, created) VALUES ('b', zeroblob(32), 5, x'', 0, 1);
+               INSERT INTO attachment VALUES (x'01900000000070008000000000000001', 0, 'b', 'a.pdf', 'application/pdf', 0);"#,
+        )
+        .unwrap();
+        old.execute("UPDATE message SET link_key = ?1", [secret.octets().as_slice()]).unwrap();
+        for route in ["domain:one.example", "relay"] {
+            let row = rusqlite::params![route, recipe.encode()];
+            old.execute("INSERT INTO form SELECT id, ?1, 90, ?2 FROM message", row).unwrap();
+        }
+        let link =
+            "INSERT INTO link (token, message, recipients, downloads) SELECT ?1, id, '[]', 0 FROM message";
+        old.execute(link, [token.0.as_slice()]).unwrap();
+        drop(old);
+
+        let new = open(&path, "FULL", QUEUE).unwrap();
+        let form = |id| tables::load(&new, id).unwrap().unwrap().form;
+        let (one, relay) = (form(1).unwrap(), form(2).unwrap());
+        assert_eq!((one.number, one.content, &one.recipe), (0, 90, &recipe));
+        assert_eq!((&relay, form(3)), (&one, None));
+        assert_eq!(one.link("", 0), format!("/{}", secret.token(SHARED)), "links that are out stay good");
+        let landing = shares::landing(&new, token).unwrap().unwrap();
+        assert_eq!((landing.share.files.len(), &landing.share.links[0].files), (1, &None));
     }
 
     #[test]

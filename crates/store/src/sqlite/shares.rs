@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use vouchsafe_core::attachments::{
     Access, AuditRow, BlobRef, Check, Landing, LinkRow, Share, ShareChange, ShareFilter, ShareState,
@@ -30,10 +31,10 @@ pub fn insert(connection: &Connection, ready: &Ready) -> Result<(), Failure> {
     connection
         .prepare_cached("UPDATE message SET link_key = ?2, sharing = ?3 WHERE id = ?1")?
         .execute(params![id, ready.secret.octets().as_slice(), row::to_json(&ready.sharing)])?;
-    for (route, form) in &ready.forms {
+    for form in &ready.forms {
         connection
-            .prepare_cached("INSERT INTO form (message, route, content, recipe) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![id, route.to_string(), form.content as i64, form.recipe.encode()])?;
+            .prepare_cached("INSERT INTO form (message, number, content, recipe) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![id, form.number, form.content as i64, form.recipe.encode()])?;
     }
     connection
         .prepare_cached(
@@ -66,9 +67,14 @@ pub fn insert(connection: &Connection, ready: &Ready) -> Result<(), Failure> {
     for (token, link) in ready.tokens.iter().zip(&ready.share.links) {
         connection
             .prepare_cached(
-                "INSERT INTO link (token, message, recipients, downloads) VALUES (?1, ?2, ?3, 0)",
+                "INSERT INTO link (token, message, recipients, files, downloads) VALUES (?1, ?2, ?3, ?4, 0)",
             )?
-            .execute(params![token.0.as_slice(), id, row::to_json(&link.recipients)])?;
+            .execute(params![
+                token.0.as_slice(),
+                id,
+                row::to_json(&link.recipients),
+                link.files.as_ref().map(row::to_json)
+            ])?;
     }
     write_down(connection, ready.line(), &ready.who, *created)
 }
@@ -203,8 +209,10 @@ fn fetch(
     let mut left = connection.prepare_cached(
         "SELECT s.cap IS NULL OR coalesce(f.downloads, 0) < s.cap
          FROM attachment a JOIN share s ON s.message = a.message
-         LEFT JOIN fetched f ON f.token = ?3 AND f.position = a.position
-         WHERE a.message = ?1 AND a.position = ?2",
+         JOIN link l ON l.token = ?3
+         LEFT JOIN fetched f ON f.token = l.token AND f.position = a.position
+         WHERE a.message = ?1 AND a.position = ?2
+           AND (l.files IS NULL OR a.position IN (SELECT value FROM json_each(l.files)))",
     )?;
     for position in files {
         match left.query_row(params![id, position, token], |row| row.get(0)).optional()? {
@@ -317,15 +325,15 @@ pub fn uploads(connection: &Connection) -> rusqlite::Result<Vec<(String, String)
 /// Where a token leads.
 pub fn landing(connection: &Connection, token: TokenHash) -> rusqlite::Result<Option<Landing>> {
     let mut statement = connection.prepare_cached(
-        "SELECT token, recipients, revoked, downloads, last, message FROM link WHERE token = ?1",
+        "SELECT token, recipients, files, revoked, downloads, last, message FROM link WHERE token = ?1",
     )?;
     let found =
-        statement.query_row([token.0.as_slice()], |row| Ok((link(row)?, message_id(row, 5)?))).optional()?;
+        statement.query_row([token.0.as_slice()], |row| Ok((link(row)?, message_id(row, 6)?))).optional()?;
     let Some((link, message)) = found else { return Ok(None) };
     let Some(mut share) = share(connection, message)? else { return Ok(None) };
     share.files = files(connection, message)?;
     let downloads = link.downloads;
-    share.links = vec![link];
+    let share = share.behind(link);
     let fetched = connection
         .prepare_cached("SELECT position, downloads FROM fetched WHERE token = ?1 ORDER BY position")?
         .query_map([token.0.as_slice()], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?
@@ -481,7 +489,7 @@ fn files(connection: &Connection, message: MessageId) -> rusqlite::Result<Vec<Sh
 
 fn links(connection: &Connection, message: MessageId) -> rusqlite::Result<Vec<LinkRow>> {
     let mut statement = connection.prepare_cached(
-        "SELECT token, recipients, revoked, downloads, last FROM link WHERE message = ?1 ORDER BY token",
+        "SELECT token, recipients, files, revoked, downloads, last FROM link WHERE message = ?1 ORDER BY token",
     )?;
     statement.query_map([message.0.as_bytes().as_slice()], link)?.collect()
 }
@@ -490,9 +498,14 @@ fn link(row: &Row<'_>) -> rusqlite::Result<LinkRow> {
     Ok(LinkRow {
         id: token(row)?.id(),
         recipients: serde_json::from_str(row.get_ref(1)?.as_str()?).unwrap_or_default(),
-        revoked: row.get::<_, Option<i64>>(2)?.map(Timestamp),
-        downloads: row.get::<_, i64>(3)? as u64,
-        last_download: row.get::<_, Option<i64>>(4)?.map(Timestamp),
+        files: match row.get_ref(2)? {
+            ValueRef::Null => None,
+            // What is not understood leads nowhere.
+            files => Some(serde_json::from_str(files.as_str()?).unwrap_or_default()),
+        },
+        revoked: row.get::<_, Option<i64>>(3)?.map(Timestamp),
+        downloads: row.get::<_, i64>(4)? as u64,
+        last_download: row.get::<_, Option<i64>>(5)?.map(Timestamp),
     })
 }
 
@@ -607,7 +620,7 @@ pub fn audit(
             what: row.get(2)?,
             who: row.get(3)?,
             message: match row.get_ref(4)? {
-                rusqlite::types::ValueRef::Null => None,
+                ValueRef::Null => None,
                 _ => Some(message_id(row, 4)?),
             },
             detail: row.get(5)?,

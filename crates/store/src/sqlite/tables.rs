@@ -24,9 +24,9 @@ use crate::queue::{self, Matcher};
 macro_rules! columns {
     () => {
         "SELECT d.message, d.first, d.deliveries, d.id, d.route, d.attempts, d.due, d.recipients,
-                m.received_at, m.size, m.meta, m.link_key, m.sharing, f.content, f.recipe
+                m.received_at, m.size, m.meta, m.link_key, m.sharing, f.content, f.recipe, f.number
          FROM delivery d JOIN message m ON m.id = d.message
-         LEFT JOIN form f ON f.message = d.message AND f.route = d.route"
+         LEFT JOIN form f ON f.message = d.message AND f.number = d.form"
     };
 }
 
@@ -156,12 +156,12 @@ pub fn insert(
     }
     changes.index.push(Effect::Message { octets: message.size });
     let mut deliveries = Vec::new();
-    for (delivery_id, branch) in (first..).zip(branches.iter_mut()) {
+    for (delivery_id, (branch, json)) in (first..).zip(branches.iter_mut()) {
         let pending = branch.recipients.len() as i64;
         connection
             .prepare_cached(
-                "INSERT INTO delivery (id, message, first, deliveries, route, attempts, due, pending, held, recipients)
-                 VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, 0, ?8)",
+                "INSERT INTO delivery (id, message, first, deliveries, route, attempts, due, pending, held, recipients, form)
+                 VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, 0, ?8, ?9)",
             )?
             .execute(params![
                 delivery_id,
@@ -171,7 +171,8 @@ pub fn insert(
                 branch.route.to_string(),
                 due.0,
                 pending,
-                branch.json
+                &*json,
+                branch.form
             ])?;
         changes.index.push(Effect::Delivery {
             id: delivery_id,
@@ -189,7 +190,7 @@ pub fn insert(
                 attempts: 0,
                 due: *due,
                 recipients: std::mem::take(&mut branch.recipients),
-                form: detached.as_ref().and_then(|detached| detached.form(&branch.route)),
+                form: branch.form.and_then(|number| detached.as_ref()?.form(number)),
             });
         }
     }
@@ -553,12 +554,13 @@ fn decode(row: &Row<'_>, id: i64, message: MessageId) -> rusqlite::Result<Result
     Ok(parts())
 }
 
-/// What the route gets in place of the content.
+/// What the recipients get in place of the content.
 fn form(row: &Row<'_>) -> Result<Option<Arc<Form>>, String> {
     let words = |error: rusqlite::Error| error.to_string();
     let Some(recipe) = row.get::<_, Option<Vec<u8>>>(14).map_err(words)? else { return Ok(None) };
     let sharing: String = row.get(12).map_err(words)?;
     Ok(Some(Arc::new(Form {
+        number: row.get(15).map_err(words)?,
         recipe: Recipe::decode(recipe.into()).map_err(|bad| bad.to_string())?,
         content: row.get::<_, i64>(13).map_err(words)? as u64,
         secret: LinkSecret::new(row.get(11).map_err(words)?),

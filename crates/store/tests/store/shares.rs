@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use vouchsafe_core::attachments::{
-    Access, AttachmentStore, BlobStore, Check, Detached, Detachment, LinkRules, ShareChange, ShareFilter,
-    ShareNews, ShareState, Standing, Telling,
+    Access, AttachmentStore, BlobStore, Check, Detached, Detachment, FormFor, LinkRules, ShareChange,
+    ShareFilter, ShareNews, ShareState, Standing, Telling,
 };
 use vouchsafe_core::links::{LinkSecret, Token};
 use vouchsafe_core::ports::{Accepted, MailStore, QueueAction, QueueFilter, StoreFault};
@@ -77,6 +77,8 @@ suite! {
     a_sender_is_told_and_it_is_noted_or_neither,
     equal_content_is_kept_once,
     a_form_stays_with_its_route_until_the_message_leaves,
+    recipients_of_one_route_have_forms_and_files_of_their_own,
+    forms_that_do_not_fit_the_message_are_refused,
     what_waits_with_links_that_went_is_held,
     a_hold_forbids_erasing_and_every_change_is_written_down,
 }
@@ -103,7 +105,7 @@ pub async fn detached(blobs: &dyn BlobStore, number: u128, file: &Bytes) -> Resu
             media_type: "application/pdf".to_owned(),
             position: 0,
         }],
-        forms: vec![(RouteKey::Domain("one.example".to_owned()), recipe)],
+        forms: vec![FormFor { recipients: vec![0, 2], recipe, files: vec![0] }],
         links: LinkRules {
             per_recipient: true,
             blind: Vec::new(),
@@ -269,8 +271,9 @@ async fn shares_are_found_by_what_an_administrator_knows(given: Given) {
 
 async fn a_cap_holds_for_each_file_and_link(given: Given) {
     let mut message = detached(&*given.blobs, 1, &octets(id(1), 100)).await.unwrap();
-    let parts = &mut message.detached.as_mut().unwrap().parts;
-    parts.push(Detached { position: 1, ..parts[0].clone() });
+    let made = message.detached.as_mut().unwrap();
+    made.parts.push(Detached { position: 1, ..made.parts[0].clone() });
+    made.forms[0].files = vec![0, 1];
     given.store.accept(message).await.unwrap();
     let (one, other) = (secret(1).token(0).hash(), secret(1).token(2).hash());
     let fetch = async |link, files: &[u32]| {
@@ -488,6 +491,88 @@ async fn a_form_stays_with_its_route_until_the_message_leaves(given: Given) {
     assert_eq!(left().await, 1);
     // The queue has forgotten the secret; the links are as good as before.
     assert!(given.store.landing(secret(1).token(2).hash()).await.unwrap().is_some());
+}
+
+/// Three of one route: two get forms that lead to other files, one link each for who shares it, the third the content.
+async fn recipients_of_one_route_have_forms_and_files_of_their_own(given: Given) {
+    let recipe = |to| Recipe::new(vec![Piece::Body { from: 0, to }, Piece::Slot(SlotCoding::Plain)]).unwrap();
+    let mut message = detached(&*given.blobs, 1, &octets(id(1), 100)).await.unwrap();
+    let second = detached(&*given.blobs, 2, &octets(id(2), 200)).await.unwrap();
+    let to = ["a@one.example", "b@far.test", "c@far.test", "d@far.test", "e@far.test"];
+    message.envelope = small(1, &to).envelope;
+    let made = message.detached.as_mut().unwrap();
+    made.parts
+        .extend(second.detached.unwrap().parts.into_iter().map(|part| Detached { position: 1, ..part }));
+    made.forms = vec![
+        FormFor { recipients: vec![0, 2], recipe: recipe(10), files: vec![0, 1] },
+        FormFor { recipients: vec![1, 4], recipe: recipe(20), files: vec![1] },
+    ];
+    made.links.per_recipient = false;
+    given.store.accept(message).await.unwrap();
+
+    let claimed = given.store.claim(NOW, 10, Vec::new()).await.unwrap();
+    let mut found: Vec<_> = claimed
+        .iter()
+        .map(|delivery| {
+            let form = delivery.form.as_ref().map(|form| (form.number, form.recipe.content_end()));
+            let indexes: Vec<u32> = delivery.recipients.iter().map(|recipient| recipient.index).collect();
+            (indexes, delivery.route.to_string(), form)
+        })
+        .collect();
+    found.sort();
+    let relay = || "relay".to_owned();
+    let want = [
+        (vec![0], "domain:one.example".to_owned(), Some((0, 10))),
+        (vec![1, 4], relay(), Some((1, 20))),
+        (vec![2], relay(), Some((0, 10))),
+        (vec![3], relay(), None),
+    ];
+    assert_eq!(found, want);
+
+    let link = |index: u32| {
+        let of = claimed.iter().find(|one| one.recipients.iter().any(|to| to.index == index)).unwrap();
+        of.form.as_ref().map(|form| form.link("", index)[1..].parse::<Token>().unwrap().hash())
+    };
+    assert_eq!((link(0), link(1)), (link(2), link(4)), "who has a form in common shares its link");
+    let landing = async |index| given.store.landing(link(index).unwrap()).await.unwrap().unwrap();
+    let sizes = async |index| {
+        let files = landing(index).await.share.files;
+        files.iter().map(|file| (file.position, file.size)).collect::<Vec<_>>()
+    };
+    assert_eq!(sizes(0).await, [(0, 100), (1, 200)]);
+    assert_eq!(sizes(4).await, [(1, 200)]);
+    assert_eq!(landing(4).await.share.links[0].recipients, ["b@far.test", "e@far.test"]);
+    let fetch = async |file| {
+        let change = ShareChange::Downloaded { link: link(4).unwrap(), files: vec![file] };
+        given.store.change(change, String::new(), NOW).await
+    };
+    assert!(matches!(fetch(0).await, Err(StoreFault::Missing(_))), "it is in the message itself");
+    fetch(1).await.unwrap();
+
+    let share = given.store.shares(ShareFilter::default()).await.unwrap().remove(0);
+    assert_eq!(share.files.len(), 2);
+    let mut files: Vec<_> = share.links.iter().map(|link| link.files.clone()).collect();
+    files.sort();
+    assert_eq!(files, [None, Some(vec![1])]);
+    for delivery in &claimed {
+        given.store.settle(settlement(delivery, RecipientState::Delivered, NOW)).await.unwrap();
+    }
+    assert_eq!(given.store.stats().await.unwrap().messages, 0);
+}
+
+async fn forms_that_do_not_fit_the_message_are_refused(given: Given) {
+    let recipe = |to| Recipe::new(vec![Piece::Body { from: 0, to }]).unwrap();
+    let form = |recipients: &[u32], to| FormFor {
+        recipients: recipients.to_vec(),
+        recipe: recipe(to),
+        files: vec![0],
+    };
+    for forms in [vec![form(&[0], 5_001)], vec![form(&[3], 10)], vec![form(&[0, 1], 10), form(&[1], 10)]] {
+        let mut message = detached(&*given.blobs, 1, &octets(id(1), 100)).await.unwrap();
+        message.detached.as_mut().unwrap().forms = forms;
+        assert!(matches!(given.store.accept(message).await, Err(StoreFault::Broken(_))));
+    }
+    assert_eq!(given.store.stats().await.unwrap().messages, 0);
 }
 
 async fn what_waits_with_links_that_went_is_held(given: Given) {

@@ -211,13 +211,18 @@ fn show_text(share: &Share, now: Timestamp) -> String {
         vec![
             link.id.clone(),
             if link.revoked.is_some() { "revoked" } else { "open" }.to_owned(),
+            link.files.as_ref().map_or("all".to_owned(), |files| numbers(files)),
             link.downloads.to_string(),
             link.last_download.map_or("-".to_owned(), Timestamp::rfc3339),
             cell(&link.recipients.join(" "), 120),
         ]
     };
     let links: Vec<_> = share.links.iter().map(link).collect();
-    text + &table(&["LINK", "STATE", "FETCHED", "LAST", "TO"], &links)
+    text + &table(&["LINK", "STATE", "FILES", "FETCHED", "LAST", "TO"], &links)
+}
+
+fn numbers(files: &[u32]) -> String {
+    files.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -178,6 +178,13 @@ struct Attachment {
     earlier: Option<usize>,
 }
 
+/// The files that a link leads to, where it does not lead to all.
+pub(crate) fn only(share: &Share, link: &LinkRow) -> Option<String> {
+    link.files.as_ref()?;
+    let files = share.files.iter().filter(|file| link.leads_to(file.position));
+    Some(files.map(|file| file.file_name.as_str()).collect::<Vec<_>>().join(", "))
+}
+
 async fn one(viewer: Viewer, State(web): State<Web>, Path(id): Path<String>) -> Response {
     let caller = viewer.caller();
     let operates = viewer.operates();

@@ -61,6 +61,31 @@ async fn a_button_counts_and_leads_to_the_file() {
 }
 
 #[tokio::test]
+async fn a_link_shows_and_gives_only_what_is_not_in_the_form_of_its_recipient() {
+    let world = World::new().await;
+    let files = [
+        ("large.pdf", "application/pdf", octets(9_000)),
+        ("small.pdf", "application/pdf", octets(100)),
+        ("middle.pdf", "application/pdf", octets(500)),
+    ];
+    let only = Some((1, &[0, 2][..]));
+    let to = &["a@one.test", "b@two.test"];
+    let shared = world.share(Given { files: &files, to, only, ..Given::default() }).await;
+    let (all, some) = (shared.link(0), shared.link(1));
+    assert!(world.get(&all).await.text().contains("small.pdf"));
+    let page = world.get(&some).await;
+    assert!(page.text().contains("large.pdf") && page.text().contains("middle.pdf"), "{}", page.text());
+    assert!(!page.text().contains("small.pdf"), "{}", page.text());
+    assert!(page.text().contains("Download all as ZIP (9.5 kB)"), "{}", page.text());
+    assert_eq!(world.post(&format!("{some}/1"), "").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(world.counted(&some).await, 0);
+    let at = world.grant(&format!("{some}/2")).await;
+    assert_eq!(world.get(&at).await.body, files[2].2);
+    world.grant(&format!("{some}/all")).await;
+    assert_eq!((world.counted(&some).await, world.counted(&all).await), (3, 0));
+}
+
+#[tokio::test]
 async fn a_download_is_resumed_where_it_was_cut() {
     let world = World::new().await;
     let file = octets(600_000);

@@ -11,13 +11,14 @@ use axum::http::{HeaderMap, Request, StatusCode, header};
 use tower_service::Service;
 use vouchsafe_config::{Lookup, Settings};
 use vouchsafe_core::attachments::{
-    Access, AttachmentStore, BlobStore, Check, Detached, Detachment, LinkRules, SealedBlob, ShareChange,
+    Access, AttachmentStore, BlobStore, Check, Detached, Detachment, FormFor, LinkRules, SealedBlob,
+    ShareChange,
 };
 use vouchsafe_core::links::{LinkSecret, Token};
 use vouchsafe_core::policy::{Block, Client, Decision, decide};
 use vouchsafe_core::ports::{Accepted, Body as Content, Clock, MailStore};
 use vouchsafe_core::recipe::{Piece, Recipe, SlotCoding};
-use vouchsafe_core::{Envelope, MessageId, Origin, RouteKey, Timestamp};
+use vouchsafe_core::{Envelope, MessageId, Origin, Timestamp};
 use vouchsafe_gateway::downloads::Downloads;
 use vouchsafe_gateway::gateway::{Gateway, Stores};
 use vouchsafe_net::clock::SystemClock;
@@ -61,6 +62,8 @@ pub struct World {
 pub struct Given<'a> {
     pub files: &'a [(&'a str, &'a str, Bytes)],
     pub to: &'a [&'a str],
+    /// This recipient's link leads to these files only.
+    pub only: Option<(u32, &'a [u32])>,
     pub known_sender: bool,
     pub access: Access,
     pub cap: Option<u32>,
@@ -72,6 +75,7 @@ impl Default for Given<'_> {
         Given {
             files: &[],
             to: &["b@one.test"],
+            only: None,
             known_sender: true,
             access: Access::Link,
             cap: None,
@@ -166,7 +170,15 @@ impl World {
             };
             envelope.add(RcptTo { mailbox, notify: None, orcpt: None }, permit);
         }
-        let recipe = Recipe::new(vec![Piece::Slot(SlotCoding::Plain)]).unwrap();
+        let form = |recipients: Vec<u32>, files: Vec<u32>| FormFor {
+            recipients,
+            recipe: Recipe::new(vec![Piece::Slot(SlotCoding::Plain)]).unwrap(),
+            files,
+        };
+        let alone = given.only.map(|(recipient, _)| recipient);
+        let others = (0..given.to.len() as u32).filter(|to| Some(*to) != alone).collect();
+        let mut forms = vec![form(others, parts.iter().map(|part| part.position).collect())];
+        forms.extend(given.only.map(|(recipient, files)| form(vec![recipient], files.to_vec())));
         let accepted = Accepted {
             envelope,
             head: Bytes::from_static(b"Subject: x\r\n"),
@@ -178,7 +190,7 @@ impl World {
                 subject: "The plan <b>".to_owned(),
                 parts,
                 check: given.check,
-                forms: vec![(RouteKey::Relay, recipe)],
+                forms,
                 links: LinkRules {
                     per_recipient: true,
                     blind: Vec::new(),

@@ -37,6 +37,17 @@ async fn files_are_found_by_name_and_address_and_lead_to_their_message_and_back(
 }
 
 #[tokio::test]
+async fn a_link_that_leads_to_some_of_the_files_says_to_which() {
+    let mut world = World::new(LISTENERS, PipeDialer::new()).await;
+    let files = ["one.pdf", "two <b>.pdf", "three.pdf"];
+    let some = world.queued_with("bob@far.example", &files, &[1, 2]).await;
+    let page = world.get(&format!("/attachments/{some}")).await;
+    assert!(page.contains("<span class=\"dim\">only two &#60;b&#62;.pdf, three.pdf</span>"), "{page}");
+    let all = world.queued_with("bob@far.example", &files, &[0, 1, 2]).await;
+    assert!(!world.get(&format!("/attachments/{all}")).await.contains(">only "));
+}
+
+#[tokio::test]
 async fn fifty_files_make_a_page_and_the_rest_the_next() {
     let mut world = World::new(LISTENERS, PipeDialer::new()).await;
     for number in 0..51 {

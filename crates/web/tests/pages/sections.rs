@@ -1,6 +1,7 @@
 //! Messages, queue, users, trial, audit, delegates: what their forms do, and that a refusal is explained.
 
 use axum::http::StatusCode;
+use vouchsafe_config::table::TABLE;
 use vouchsafe_fakes::PipeDialer;
 
 use crate::LISTENERS;
@@ -124,6 +125,16 @@ async fn verdicts_and_what_is_held_are_looked_for() {
     assert!(world.get("/delegates?text=bob").await.contains("No verdict about that is remembered."));
     assert!(world.get("/delegates?whom=192.0.2.1").await.contains("Nothing is held against that."));
     assert_eq!(world.get("/delegates/addresses?text=bob").await, "");
+}
+
+#[tokio::test]
+async fn every_setting_of_attachments_stands_on_their_page() {
+    let mut world = World::new(LISTENERS, PipeDialer::new()).await;
+    let page = world.get("/settings?section=attachments").await;
+    for row in TABLE {
+        let Some(key) = row.key.strip_prefix("attachments.") else { continue };
+        assert!(page.contains(&format!(">{key}<")), "{key}: {page}");
+    }
 }
 
 #[tokio::test]

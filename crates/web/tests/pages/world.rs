@@ -8,12 +8,14 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use hyper::service::Service;
 use vouchsafe_config::{Lookup, Reading, Settings};
-use vouchsafe_core::attachments::{Access, Check, Detached, Detachment, Keep, LinkRules, SealedBlob};
+use vouchsafe_core::attachments::{
+    Access, Check, Detached, Detachment, FormFor, Keep, LinkRules, SealedBlob,
+};
 use vouchsafe_core::links::LinkSecret;
 use vouchsafe_core::policy::{Block, Client, Decision, decide};
 use vouchsafe_core::ports::{Accepted, Body as Content, Clock, HistoryEvent};
 use vouchsafe_core::recipe::{Piece, Recipe, SlotCoding};
-use vouchsafe_core::{Envelope, MessageId, Origin, RouteKey, Timestamp};
+use vouchsafe_core::{Envelope, MessageId, Origin, Timestamp};
 use vouchsafe_fakes::PipeDialer;
 use vouchsafe_gateway::control::Control;
 use vouchsafe_gateway::gateway::{Gateway, Stores};
@@ -166,6 +168,11 @@ impl World {
 
     /// A message of `sender@example.com` that waits in the queue, with a file of this name behind a link.
     pub async fn queued(&self, to: &str, file: &str) -> MessageId {
+        self.queued_with(to, &[file], &[0]).await
+    }
+
+    /// The same with several files, of which these are behind the link.
+    pub async fn queued_with(&self, to: &str, files: &[&str], linked: &[u32]) -> MessageId {
         let gateway = self.control.gateway();
         let now = gateway.clock.now();
         let id = MessageId::at(now);
@@ -197,11 +204,11 @@ impl World {
             key: Vec::new(),
             keep: Keep::default(),
         };
-        let part = Detached {
-            blob,
-            file_name: file.to_owned(),
+        let part = |(position, file): (u32, &&str)| Detached {
+            blob: blob.clone(),
+            file_name: (*file).to_owned(),
             media_type: "application/pdf".to_owned(),
-            position: 0,
+            position,
         };
         let recipe = Recipe::new(vec![Piece::Slot(SlotCoding::Plain)]).expect("a recipe");
         let links = LinkRules {
@@ -221,9 +228,9 @@ impl World {
             news: None,
             detached: Some(Detachment {
                 subject: "The plan".to_owned(),
-                parts: vec![part],
+                parts: (0..).zip(files).map(part).collect(),
                 check: Check::Clear,
-                forms: vec![(RouteKey::Relay, recipe)],
+                forms: vec![FormFor { recipients: vec![0], recipe, files: linked.to_vec() }],
                 links,
             }),
         };
