@@ -10,7 +10,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
-use vouchsafe_core::detach::Rules;
+use vouchsafe_core::detach::{Limits, Rules};
 use vouchsafe_core::headers::Fix;
 use vouchsafe_core::ports::MailStore;
 use vouchsafe_gateway::intake::{self, Budget, Intake};
@@ -57,8 +57,8 @@ pub async fn strip(message: &Path, folder: &Path) -> Outcome<Figures> {
     let blobs = Blobs::files(Arc::new(RealDisk), &data.join("blobs")).map_err(|error| error.to_string())?;
     let mut file = File::open(message).map_err(fault)?;
     let start = Instant::now();
-    let rules =
-        Rules { part_over: 5_000_000, message_over: 20_000_000, include: Vec::new(), exclude: Vec::new() };
+    let limits = Limits { part_over: 5_000_000, message_over: 20_000_000 };
+    let rules = Rules { limits, include: Vec::new(), exclude: Vec::new() };
     let reservation = store.reserve(0, false).map_err(|error| error.to_string())?;
     let mut intake = Intake::new(
         Arc::clone(&store),

@@ -34,6 +34,7 @@ pub(crate) fn cross(settings: &Settings, findings: &Findings) {
     queue(settings, findings);
     downloads(settings, findings);
     keeping::check(&settings.attachments, findings);
+    excluded(settings, findings);
     dkim(settings, findings);
     seal(settings, findings);
 }
@@ -93,6 +94,21 @@ fn downloads(s: &Settings, f: &Findings) {
             let advice = "download pages have a port of their own: strangers reach it";
             f.fault(&f.at("web.downloads", format!("\"{address}\"")), what, advice);
         }
+    }
+}
+
+/// Mail to a domain of ours is never outbound.
+fn excluded(s: &Settings, f: &Findings) {
+    let names = s.attachments.outbound_exclude.names();
+    let at = f.at("attachments.outbound_exclude", "");
+    if !names.is_empty() && !s.attachments.outbound {
+        f.notice(&at, "has no effect: outbound is false");
+    }
+    for name in names.iter().filter(|name| s.domain(name).is_some()) {
+        f.notice(
+            &at,
+            format!(r#"{name} is yours: files = "off" in its [[domain]] block keeps its files whole"#),
+        );
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use vouchsafe_core::attachments::Access;
-use vouchsafe_core::detach::{Pattern, Rules};
+use vouchsafe_core::detach::{self, Domains, Pattern};
 use vouchsafe_core::guard::{Budget, Budgets};
 use vouchsafe_core::send_as::Aliases;
 use vouchsafe_core::stub::Language;
@@ -444,8 +444,17 @@ fn domain(s: &Section<'_>, only: Option<&str>, lookup: &dyn Lookup) -> Option<Ac
     let relay_probe = s.value("relay_probe", |n| each(n, any_domain::probe)).unwrap_or_default();
     let files_whole = s.chosen("files", &[("default", false), ("off", true)]);
     let files_expire = Some(s.time("files_expire")).filter(|time| !time.is_zero());
+    let files_sizes = own_sizes(s, ["files_part_over", "files_message_over", "files_hard_limit"]);
     s.finish();
-    Some(AcceptedDomain { name: name?, recipients, next_hop, relay_probe, files_whole, files_expire })
+    Some(AcceptedDomain {
+        name: name?,
+        recipients,
+        next_hop,
+        relay_probe,
+        files_whole,
+        files_expire,
+        files_sizes,
+    })
 }
 
 fn next_hop(s: &Section<'_>, lookup: &dyn Lookup) -> Vec<Endpoint> {
@@ -563,14 +572,16 @@ fn attachments(top: &Section<'_>, public_url: Option<String>, lookup: &dyn Looku
     let pattern = |n: &Node| Pattern::parse(text(n)?).ok_or_else(|| Bad::new("is empty"));
     let patterns = |key: &str| s.value(key, |n| each(n, pattern)).unwrap_or_default();
     let attachments = Attachments {
-        rules: Rules {
-            part_over: s.size("part_over"),
-            message_over: s.size("message_over"),
-            include: patterns("include"),
-            exclude: patterns("exclude"),
+        sizes: Sizes {
+            moved: detach::Limits { part_over: s.limit("part_over"), message_over: s.limit("message_over") },
+            hard_limit: s.limit("hard_limit"),
         },
-        hard_limit: s.size_or_none("hard_limit"),
+        sizes_internal: own_sizes(&s, ["part_over_internal", "message_over_internal", "hard_limit_internal"]),
+        sizes_inbound: own_sizes(&s, ["part_over_inbound", "message_over_inbound", "hard_limit_inbound"]),
+        include: patterns("include"),
+        exclude: patterns("exclude"),
         outbound: s.flag("outbound"),
+        outbound_exclude: Domains::new(s.value("outbound_exclude", |n| each(n, foreign)).unwrap_or_default()),
         internal: s.flag("internal"),
         inbound: s.chosen(
             "inbound",
@@ -597,6 +608,33 @@ fn attachments(top: &Section<'_>, public_url: Option<String>, lookup: &dyn Looku
     };
     s.finish();
     attachments
+}
+
+/// The keys in the order of the fields.
+fn own_sizes(s: &Section<'_>, [part_over, message_over, hard_limit]: [&str; 3]) -> OwnSizes {
+    OwnSizes {
+        part_over: s.own_limit(part_over),
+        message_over: s.own_limit(message_over),
+        hard_limit: s.own_limit(hard_limit),
+    }
+}
+
+/// A domain of others, or with a dot in front all below it.
+fn foreign(node: &Node) -> Result<String, Bad> {
+    let text = text(node)?;
+    let (dot, name) = match text.strip_prefix('.') {
+        Some(name) => (".", name),
+        None => ("", text),
+    };
+    match name.split_once('@') {
+        Some((_, domain)) => {
+            Err(Bad::new("is an address").advise(format!("give the domain alone: {domain:?}")))
+        }
+        None if name.starts_with("*.") => {
+            Err(Bad::new("is no domain").advise(format!("for all below it write {:?}", &name[1..])))
+        }
+        None => endpoint::host_name(name).map(|name| format!("{dot}{name}")),
+    }
 }
 
 fn authentication(top: &Section<'_>) -> Authentication {

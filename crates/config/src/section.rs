@@ -281,10 +281,17 @@ impl<'a> Section<'a> {
     }
 
     pub fn size_or_none(&self, key: &str) -> Option<u64> {
-        self.sure(key, |n| match &n.value {
-            Value::Text(t) if t == "none" => Ok(None),
-            _ => size(n).map(Some),
-        })
+        Some(self.limit(key)).filter(|limit| *limit != u64::MAX)
+    }
+
+    /// A size past which something happens; [`u64::MAX`] for `"none"`.
+    pub fn limit(&self, key: &str) -> u64 {
+        self.sure(key, limit)
+    }
+
+    /// As [`Section::limit`], for rows without a default.
+    pub fn own_limit(&self, key: &str) -> Option<u64> {
+        self.value(key, limit)
     }
 
     /// One of the row's words, as the value beside it.
@@ -473,6 +480,13 @@ fn time(node: &Node) -> Result<Duration, Bad> {
             Err(Bad::new("is a number without a unit").advise(format!("write \"{i}s\" or \"{i}m\"")))
         }
         _ => Err(Bad::new("is not a time")),
+    }
+}
+
+fn limit(node: &Node) -> Result<u64, Bad> {
+    match &node.value {
+        Value::Text(t) if t == "none" => Ok(u64::MAX),
+        _ => size(node),
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use vouchsafe_core::attachments::Access;
-use vouchsafe_core::detach::Rules;
+use vouchsafe_core::detach::{self, Direction, Domains, Pattern};
 use vouchsafe_core::endpoint::Endpoint;
 use vouchsafe_core::guard::Budgets;
 pub use vouchsafe_core::outcome::BounceStrangers;
@@ -339,6 +339,8 @@ pub struct AcceptedDomain {
     pub files_whole: bool,
     /// In place of what `attachments` says of each direction.
     pub files_expire: Option<Duration>,
+    /// In place of what `attachments` says of each direction.
+    pub files_sizes: OwnSizes,
 }
 
 impl AcceptedDomain {
@@ -512,12 +514,20 @@ pub struct Limits {
 /// Large parts, swapped for links.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attachments {
-    /// What is large, and what is let alone.
-    pub rules: Rules,
-    /// Past it a message that should have become smaller is refused: `552 5.3.4`.
-    pub hard_limit: Option<u64>,
+    /// What is large, where nothing narrower says so.
+    pub sizes: Sizes,
+    /// The same among our users.
+    pub sizes_internal: OwnSizes,
+    /// The same from strangers.
+    pub sizes_inbound: OwnSizes,
+    /// Only files like these are detached; all if empty.
+    pub include: Vec<Pattern>,
+    /// Not these.
+    pub exclude: Vec<Pattern>,
     /// Mail of our users to others.
     pub outbound: bool,
+    /// But not to these.
+    pub outbound_exclude: Domains,
     /// Mail of our users to our own domains.
     pub internal: bool,
     /// Mail of strangers.
@@ -558,6 +568,52 @@ pub struct Attachments {
     pub domain_quota: Option<u64>,
     /// Where links lead, without a slash at its end; `None`: nothing is detached.
     pub public_url: Option<String>,
+}
+
+impl Attachments {
+    /// What is large in mail of this direction, for a domain of ours where one decides: that of the recipient, or of who
+    /// sends to others.
+    pub fn sizes(&self, direction: Direction, domain: Option<&AcceptedDomain>) -> Sizes {
+        let by_direction = match direction {
+            Direction::Outbound => self.sizes,
+            Direction::Internal => self.sizes.with(self.sizes_internal),
+            Direction::Inbound => self.sizes.with(self.sizes_inbound),
+        };
+        domain.map_or(by_direction, |domain| by_direction.with(domain.files_sizes))
+    }
+}
+
+/// What is large, in octets; [`u64::MAX`]: nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Parts of a message are moved.
+    pub moved: detach::Limits,
+    /// Past it a message that should have become smaller is refused: `552 5.3.4`.
+    pub hard_limit: u64,
+}
+
+impl Sizes {
+    /// With what a narrower setting says in their place.
+    fn with(self, own: OwnSizes) -> Sizes {
+        Sizes {
+            moved: detach::Limits {
+                part_over: own.part_over.unwrap_or(self.moved.part_over),
+                message_over: own.message_over.unwrap_or(self.moved.message_over),
+            },
+            hard_limit: own.hard_limit.unwrap_or(self.hard_limit),
+        }
+    }
+}
+
+/// Sizes of a narrower setting; `None`: as the wider one says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnSizes {
+    /// See [`detach::Limits::part_over`].
+    pub part_over: Option<u64>,
+    /// See [`detach::Limits::message_over`].
+    pub message_over: Option<u64>,
+    /// See [`Sizes::hard_limit`].
+    pub hard_limit: Option<u64>,
 }
 
 /// Where detached files are kept.

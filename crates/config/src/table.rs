@@ -43,6 +43,8 @@ pub enum Shape {
     Origin,
     /// `"image/*"`, `"*.iso"` or a list.
     Patterns,
+    /// `"partner.example"`, `".partner.example"` or a list.
+    Domains,
     /// A list of networks.
     Networks,
     /// `verify`, `pin:sha256/BASE64`, `opportunistic`, `off`.
@@ -92,6 +94,7 @@ impl Shape {
             OffOrAddresses => r#"an address and port, such as "127.0.0.1:8080", a list, or "off""#.into(),
             Origin => r#"an address of a site, such as "https://files.example.com""#.into(),
             Patterns => r#"a type or a name, such as "image/*" or "*.iso", or a list"#.into(),
+            Domains => r#"a domain, such as "partner.example", or ".partner.example" for all below it, or a list"#.into(),
             Networks => r#"a list of networks, such as ["192.0.2.0/24"]"#.into(),
             Tls => r#""verify", "pin:sha256/BASE64", "opportunistic" or "off""#.into(),
             ReversePath => r#""<>" or an address"#.into(),
@@ -551,6 +554,27 @@ pub const TABLE: &[Row] = &[
         Live,
         "Links to files that go to this domain, or from its users to others, are good for so long, whatever attachments.expire and its directions say; 0s: as they say. Where recipients differ, the longest time counts.",
     ),
+    row(
+        "domain.files_part_over",
+        SizeOrNone,
+        Unset("as attachments.part_over and its directions say"),
+        Live,
+        "A file that goes to this domain, or from its users to others, is swapped for a link when it is larger than this; none: not for its own size. Other recipients of the same message get what their own sizes say.",
+    ),
+    row(
+        "domain.files_message_over",
+        SizeOrNone,
+        Unset("as attachments.message_over and its directions say"),
+        Live,
+        "The same for attachments.message_over: the size past which the largest files of a message are swapped.",
+    ),
+    row(
+        "domain.files_hard_limit",
+        SizeOrNone,
+        Unset("as attachments.hard_limit and its directions say"),
+        Live,
+        "The same for attachments.hard_limit: the size past which a message is refused when it could not be made smaller.",
+    ),
     later("domain.mode", &[r#""queue""#]),
     row(
         "domain.relay_probe",
@@ -846,14 +870,14 @@ pub const TABLE: &[Row] = &[
     ),
     row(
         "attachments.part_over",
-        Size,
+        SizeOrNone,
         Value(r#""5 MB""#),
         Live,
-        "A file of a message is swapped for a link when it is larger than this.",
+        "A file of a message is swapped for a link when it is larger than this. Recipients for whom other sizes hold get other forms of the same message, byte for byte as it came where nothing is swapped.",
     ),
     row(
         "attachments.message_over",
-        Size,
+        SizeOrNone,
         Value(r#""20 MB""#),
         Live,
         "Files are swapped for links, largest first, while the message is larger than this.",
@@ -863,7 +887,7 @@ pub const TABLE: &[Row] = &[
         SizeOrNone,
         Value(r#""none""#),
         Live,
-        "A message that is larger than this after its files were swapped, or that may not be altered, is refused with 552 5.3.4.",
+        "A message that is larger than this after its files were swapped, or that may not be altered, is refused with 552 5.3.4: for all its recipients, when what one of them would get is over the limit that holds for him. Who gets files whole has no such limit.",
     ),
     row(
         "attachments.outbound",
@@ -871,6 +895,13 @@ pub const TABLE: &[Row] = &[
         Value("true"),
         Live,
         "Files are swapped in mail of our own users to others.",
+    ),
+    row(
+        "attachments.outbound_exclude",
+        Domains,
+        Value("[]"),
+        Live,
+        "Recipients in these domains of others get files whole, whatever outbound says: \"partner.example\" is that domain, \".partner.example\" every one below it.",
     ),
     row(
         "attachments.internal",
@@ -949,6 +980,48 @@ pub const TABLE: &[Row] = &[
         Value(r#""0s""#),
         Live,
         "The same for mail from the Internet; 0s: as `expire`.",
+    ),
+    row(
+        "attachments.part_over_internal",
+        SizeOrNone,
+        Unset("as part_over"),
+        Live,
+        "`part_over` for mail among our users; none: no file is too large by itself.",
+    ),
+    row(
+        "attachments.part_over_inbound",
+        SizeOrNone,
+        Unset("as part_over"),
+        Live,
+        "`part_over` for mail from the Internet.",
+    ),
+    row(
+        "attachments.message_over_internal",
+        SizeOrNone,
+        Unset("as message_over"),
+        Live,
+        "`message_over` for mail among our users.",
+    ),
+    row(
+        "attachments.message_over_inbound",
+        SizeOrNone,
+        Unset("as message_over"),
+        Live,
+        "`message_over` for mail from the Internet.",
+    ),
+    row(
+        "attachments.hard_limit_internal",
+        SizeOrNone,
+        Unset("as hard_limit"),
+        Live,
+        "`hard_limit` for mail among our users.",
+    ),
+    row(
+        "attachments.hard_limit_inbound",
+        SizeOrNone,
+        Unset("as hard_limit"),
+        Live,
+        "`hard_limit` for mail from the Internet.",
     ),
     row(
         "attachments.reminder",

@@ -7,9 +7,10 @@ use std::time::Duration;
 use common::World;
 use vouchsafe_config::{
     AuthWithoutTls, Flags, ListenerKind, ListenerTls, LoginName, LoginSource, ReceivedClient,
-    RecipientSource, Settings, export, parse, read,
+    RecipientSource, Settings, Sizes, export, parse, read,
 };
 use vouchsafe_core::TlsMode;
+use vouchsafe_core::detach::{Direction, Limits};
 use vouchsafe_smtp::data::BareNewline;
 
 const SMALL: &str = r#"
@@ -43,6 +44,50 @@ fn the_example_file_is_good() {
     assert_eq!(said, [""; 0]);
     assert_eq!(settings.attachments.public_url.as_deref(), Some("https://files.example.com"));
     assert_eq!(settings.web.downloads, ["0.0.0.0:8443".parse().unwrap()]);
+}
+
+#[test]
+fn sizes_of_files_follow_the_direction_and_the_domain_the_narrower_first() {
+    let s = good(&format!(
+        r#"
+        {SMALL}
+        [[domain]]
+        name = "example.com"
+        recipients = ["any"]
+        next_hop = "a.example"
+        files_part_over = "2 MB"
+        files_hard_limit = "none"
+        [relay]
+        next_hop = "n.example"
+        [web]
+        downloads = "127.0.0.1:8443"
+        public_url = "https://files.example"
+        [attachments]
+        part_over = "none"
+        message_over = "30 MB"
+        hard_limit = "40 MB"
+        part_over_internal = "1 MB"
+        message_over_inbound = "none"
+        hard_limit_inbound = "50 MB"
+        outbound_exclude = ["Partner.example", ".sub.example."]
+        "#
+    ));
+    const NONE: u64 = u64::MAX;
+    let mega = 1_000_000;
+    let domain = s.domain("example.com");
+    let sizes = |direction, domain| {
+        let Sizes { moved: Limits { part_over, message_over }, hard_limit } =
+            s.attachments.sizes(direction, domain);
+        (part_over, message_over, hard_limit)
+    };
+    assert_eq!(sizes(Direction::Outbound, None), (NONE, 30 * mega, 40 * mega));
+    assert_eq!(sizes(Direction::Internal, None), (mega, 30 * mega, 40 * mega));
+    assert_eq!(sizes(Direction::Inbound, None), (NONE, NONE, 50 * mega));
+    for direction in [Direction::Outbound, Direction::Internal] {
+        assert_eq!(sizes(direction, domain), (2 * mega, 30 * mega, NONE));
+    }
+    assert_eq!(sizes(Direction::Inbound, domain), (2 * mega, NONE, NONE));
+    assert_eq!(s.attachments.outbound_exclude.names(), ["partner.example", ".sub.example"]);
 }
 
 #[test]

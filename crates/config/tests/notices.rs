@@ -64,6 +64,8 @@ address = "0.0.0.0:2626"
 proxy_protocol = "required"
 [attachments]
 part_over = "1 MB"
+outbound = false
+outbound_exclude = ["partner.example", "any.example"]
 "#;
 
 #[test]
@@ -93,6 +95,8 @@ fn every_notice_is_given_with_its_line() {
         "line 52: listener[behind].proxies: 2000::/12 holds strangers: any of them could pass for a trusted client",
         "line 57: listener[plain].proxy_protocol: has no effect: proxies is empty",
         "line 58: attachments: has no effect: web.public_url is not given, so every message is passed whole",
+        "line 61: attachments.outbound_exclude: has no effect: outbound is false",
+        "line 61: attachments.outbound_exclude: any.example is yours: files = \"off\" in its [[domain]] block keeps its files whole",
     ];
     assert_eq!(said, expected, "{said:#?}");
 }

@@ -5,6 +5,7 @@
 //! (DESIGN section 5). Proof: tests below.
 
 use vouchsafe_mime::{Disposition, Header, Part};
+use vouchsafe_smtp::Mailbox;
 
 use crate::envelope::RouteKey;
 
@@ -28,13 +29,99 @@ pub fn direction(route: &RouteKey, known_sender: bool) -> Direction {
     }
 }
 
-/// What is large, and what is let alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rules {
+/// Decoded octets up to which a part is not worth moving to make a message smaller: the block in its place is about as
+/// large.
+pub const WORTH: u64 = 4 * 1024;
+
+/// Sizes past which parts are moved, in octets; [`u64::MAX`]: never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Limits {
     /// A part is moved when its decoded size is over this.
     pub part_over: u64,
     /// Parts are moved, largest first, while the message is over this.
     pub message_over: u64,
+}
+
+/// A part that was moved, as [`Limits::choose`] weighs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weight {
+    /// Octets of its body as it came.
+    pub raw: u64,
+    /// Octets of it decoded.
+    pub size: u64,
+}
+
+impl Limits {
+    /// The limits that move whatever any of these moves; `None` of none.
+    pub fn tightest(all: impl IntoIterator<Item = Limits>) -> Option<Limits> {
+        all.into_iter().reduce(|one, other| Limits {
+            part_over: one.part_over.min(other.part_over),
+            message_over: one.message_over.min(other.message_over),
+        })
+    }
+
+    /// The least size at which anything can happen.
+    pub fn least(&self) -> u64 {
+        self.part_over.min(self.message_over)
+    }
+
+    /// Which of the parts that were moved by the tightest limits are moved by these, by their places in order. `len`: octets
+    /// of the message as it came. What the tightest have moved is theirs whole: who moved it while the message came
+    /// could not know how large the parts behind would be.
+    pub fn choose(&self, tightest: &Limits, len: u64, moved: &[Weight]) -> Vec<usize> {
+        let all = 0..moved.len();
+        if self == tightest {
+            return all.collect();
+        }
+        let (mut chosen, mut others): (Vec<usize>, Vec<usize>) =
+            all.partition(|at| moved[*at].size > self.part_over);
+        let mut rest = len.saturating_sub(chosen.iter().map(|at| moved[*at].raw).sum());
+        others.retain(|at| moved[*at].size > WORTH);
+        others.sort_by_key(|at| std::cmp::Reverse(moved[*at].size));
+        for at in others {
+            if rest <= self.message_over {
+                break;
+            }
+            rest = rest.saturating_sub(moved[at].raw);
+            chosen.push(at);
+        }
+        chosen.sort_unstable();
+        chosen
+    }
+}
+
+/// Domains of others, as an administrator lists them: `partner.example` is that one, `.partner.example` is every one below
+/// it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Domains(Vec<String>);
+
+impl Domains {
+    /// Of names that were checked, each with or without the dot in front.
+    pub fn new(names: Vec<String>) -> Domains {
+        Domains(names)
+    }
+
+    /// As they were listed.
+    pub fn names(&self) -> &[String] {
+        &self.0
+    }
+
+    /// Whether the address is in one of them.
+    pub fn hold(&self, mailbox: &Mailbox) -> bool {
+        let domain = mailbox.domain();
+        let end = |name: &str| domain.get(domain.len().checked_sub(name.len())?..);
+        self.0.iter().any(|name| match name.starts_with('.') {
+            true => end(name).is_some_and(|end| end.eq_ignore_ascii_case(name)),
+            false => domain.eq_ignore_ascii_case(name),
+        })
+    }
+}
+
+/// What is large, and what is let alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// What is large.
+    pub limits: Limits,
     /// Only these; all if empty.
     pub include: Vec<Pattern>,
     /// Not these.
@@ -42,11 +129,6 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The least size at which anything can happen.
-    pub fn least(&self) -> u64 {
-        self.part_over.min(self.message_over)
-    }
-
     fn allow(&self, header: &Header) -> bool {
         let fits = |pattern: &Pattern| pattern.fits(header);
         (self.include.is_empty() || self.include.iter().any(fits)) && !self.exclude.iter().any(fits)
@@ -199,6 +281,7 @@ impl Armour {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use vouchsafe_mime::{Event, Scanner, Sink};
 
     use super::*;
@@ -220,7 +303,8 @@ mod tests {
 
     fn rules(include: &[&str], exclude: &[&str]) -> Rules {
         let patterns = |list: &[&str]| list.iter().filter_map(|text| Pattern::parse(text)).collect();
-        Rules { part_over: 1, message_over: 1, include: patterns(include), exclude: patterns(exclude) }
+        let limits = Limits { part_over: 1, message_over: 1 };
+        Rules { limits, include: patterns(include), exclude: patterns(exclude) }
     }
 
     fn roles(message: &str) -> Vec<Role> {
@@ -314,6 +398,78 @@ mod tests {
         assert_eq!(direction(&RouteKey::Relay, true), Direction::Outbound);
         assert_eq!(direction(&domain, true), Direction::Internal);
         assert_eq!(direction(&domain, false), Direction::Inbound);
+    }
+
+    /// Which of parts of these sizes are moved out of a message that is no more than they, by limits of their own.
+    fn chosen(part_over: u64, message_over: u64, sizes: &[u64]) -> Vec<usize> {
+        let tightest = Limits { part_over: 1, message_over: 1 };
+        let moved: Vec<Weight> = sizes.iter().map(|size| Weight { raw: *size, size: *size }).collect();
+        Limits { part_over, message_over }.choose(&tightest, sizes.iter().sum(), &moved)
+    }
+
+    #[test]
+    fn each_limits_move_what_is_over_them_and_then_the_largest() {
+        const NEVER: u64 = u64::MAX;
+        let sizes = [5_000, 9_000, 300, 7_000];
+        for (part_over, message_over, want) in [
+            (NEVER, NEVER, &[][..]),
+            (6_999, NEVER, &[1, 3]),
+            (7_000, NEVER, &[1]),
+            (200, NEVER, &[0, 1, 2, 3]),
+            (NEVER, 21_300, &[]),
+            (NEVER, 21_299, &[1]),
+            (NEVER, 12_299, &[1, 3]),
+            // What is left is not worth it.
+            (NEVER, 2, &[0, 1, 3]),
+            (8_000, 12_000, &[1, 3]),
+            (8_000, 20_000, &[1]),
+        ] {
+            assert_eq!(chosen(part_over, message_over, &sizes), want, "{part_over} {message_over}");
+        }
+        assert_eq!(chosen(1, 1, &[2, 1]), [0, 1], "the tightest have all that was moved by them");
+    }
+
+    #[test]
+    fn the_tightest_limits_are_the_least_of_each() {
+        let limits = |part_over, message_over| Limits { part_over, message_over };
+        assert_eq!(Limits::tightest([]), None);
+        assert_eq!(Limits::tightest([limits(5, 9), limits(7, 2), limits(6, 6)]), Some(limits(5, 2)));
+        assert_eq!(limits(5, 2).least(), 2);
+    }
+
+    #[test]
+    fn a_domain_is_listed_by_its_name_or_by_what_is_above_it() {
+        let list = Domains::new(vec!["partner.example".to_owned(), ".sub.example".to_owned()]);
+        for (address, want) in [
+            ("a@partner.example", true),
+            ("a@PARTNER.example", true),
+            ("a@mail.partner.example", false),
+            ("a@apartner.example", false),
+            ("a@one.sub.example", true),
+            ("a@one.two.SUB.example", true),
+            ("a@sub.example", false),
+            ("a@asub.example", false),
+            ("a@example", false),
+            ("a@[192.0.2.1]", false),
+        ] {
+            assert_eq!(list.hold(&Mailbox::parse(address, false).unwrap()), want, "{address}");
+        }
+    }
+
+    proptest! {
+        /// Whatever limits of some recipients move, the tightest of all have moved: nothing is missing from a form.
+        #[test]
+        fn what_is_left_is_under_the_limits_or_not_worth_moving(
+            sizes in prop::collection::vec(0u64..20_000, 0..12),
+            part_over in 0u64..20_000,
+            message_over in 0u64..100_000,
+        ) {
+            let chosen = chosen(part_over, message_over, &sizes);
+            prop_assert!(chosen.is_sorted());
+            let left: Vec<u64> = (0..sizes.len()).filter(|at| !chosen.contains(at)).map(|at| sizes[at]).collect();
+            prop_assert!(left.iter().all(|size| *size <= part_over));
+            prop_assert!(left.iter().sum::<u64>() <= message_over || left.iter().all(|size| *size <= WORTH));
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use mail_parser::{MessageParser, MimeHeaders, PartType};
 use vouchsafe_core::Timestamp;
-use vouchsafe_core::detach::{Role, Rules, role};
+use vouchsafe_core::detach::{Limits, Role, Rules, role};
 use vouchsafe_core::recipe::{Render, Rendered};
 use vouchsafe_core::rewrite::{self, Content, Place};
 use vouchsafe_core::stub::{Block, File, Language};
@@ -25,7 +25,11 @@ impl Sink for Places {
                     Role::Container(container) => Some(container),
                     _ => None,
                 });
-                let rules = Rules { part_over: 0, message_over: 0, include: Vec::new(), exclude: Vec::new() };
+                let rules = Rules {
+                    limits: Limits { part_over: 0, message_over: 0 },
+                    include: Vec::new(),
+                    exclude: Vec::new(),
+                };
                 self.0.push(Place { role: role(&part, within, &rules), part: *part, body_end: 0 });
             }
             Event::End { id, body_end, .. } => self.0[id as usize].body_end = body_end,

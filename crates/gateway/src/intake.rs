@@ -54,7 +54,7 @@ pub struct Detach {
     pub blobs: Arc<dyn BlobStore>,
     /// Which.
     pub rules: Rules,
-    /// Some recipient gets the message as it is.
+    /// Recipients differ in what they get: the raw octets of a moved part are kept, too.
     pub keep_raw: bool,
 }
 
@@ -100,7 +100,7 @@ impl Intake {
         detach: Option<Detach>,
     ) -> Intake {
         let factor = if detach.as_ref().is_some_and(|detach| detach.keep_raw) { 2 } else { 1 };
-        let least = detach.as_ref().map_or(u64::MAX, |detach| detach.rules.least());
+        let least = detach.as_ref().map_or(u64::MAX, |detach| detach.rules.limits.least());
         let spool = Spool::new(Arc::clone(&store));
         let rest = match detach {
             Some(Detach { blobs, rules, keep_raw }) => {

@@ -1,21 +1,24 @@
 //! How much the files behind links may take, by user and by domain: asked before a message comes, if its size is
 //! declared, and of what was really moved at the dot. Proof: `transcripts/e2e/quota_*`.
 
-use vouchsafe_config::Attachments;
+use vouchsafe_config::{Attachments, Settings};
 use vouchsafe_core::attachments::charged;
 use vouchsafe_core::envelope::Envelope;
 use vouchsafe_core::ports::StoreFault;
 use vouchsafe_smtp::Reply;
 
+use crate::detaching::classes;
 use crate::gateway::Stores;
 
 /// Octets of files that a message of the declared size has at least, if its large parts can be moved: base64 is four
-/// octets for three, and what `message_over` allows may stay. `None`: nobody can tell, or nobody asks.
-pub(crate) fn expected(envelope: &Envelope, settings: &Attachments) -> Option<u64> {
-    settings.user_quota.or(settings.domain_quota)?;
+/// octets for three, and what the smallest `message_over` of its recipients allows may stay. `None`: nobody can tell, or
+/// nobody asks.
+pub(crate) fn expected(envelope: &Envelope, settings: &Settings, stores: &Stores) -> Option<u64> {
+    settings.attachments.user_quota.or(settings.attachments.domain_quota)?;
     let declared = envelope.mail.size?;
+    let message_over = classes::detach(envelope, settings, stores)?.rules.limits.message_over;
     // Line ends of base64 take another part in forty.
-    (declared > settings.rules.message_over).then(|| (declared - settings.rules.message_over) / 10 * 7)
+    (declared > message_over).then(|| (declared - message_over) / 10 * 7)
 }
 
 /// Why so many more octets of files are not taken.

@@ -1,100 +1,58 @@
-//! From a message whose large parts were moved to the forms its recipients get: one for each route that detaches, in the
-//! language of the message or of the settings. Decides for whom before the message comes, and how it looks after.
+//! From a message whose large parts were moved to the forms its recipients get: one for all whose links lead to the same
+//! files, in the language of the message or of the settings. Says how it looks, never for whom ([`super::classes`]).
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::BTreeMap;
 
-use vouchsafe_config::{Inbound, Settings};
+use vouchsafe_config::{Attachments, Settings};
 use vouchsafe_core::attachments::{Check, Detached, Detachment, FormFor, LinkRules};
-use vouchsafe_core::detach::{Direction, direction};
-use vouchsafe_core::envelope::{Envelope, RouteKey};
+use vouchsafe_core::detach::Weight;
+use vouchsafe_core::envelope::Envelope;
 use vouchsafe_core::links::{LinkSecret, TOKEN_LEN};
 use vouchsafe_core::ports::{Body, StoreFault};
 use vouchsafe_core::rewrite::{self, Content};
 use vouchsafe_core::stub::{Block, File, Language};
 use vouchsafe_core::{Timestamp, links};
-use vouchsafe_smtp::Mailbox;
 
-use super::Outcome;
+use super::classes::{self, Class, Classes};
+use super::{Moved, Outcome};
 use crate::gateway::Stores;
-use crate::intake::Detach;
 
 /// What was made of the message.
 pub(crate) struct Made {
     /// The content that is kept.
     pub body: Body,
     /// What was detached.
-    pub detached: Detachment,
-    /// Octets of the largest form.
-    pub largest: u64,
+    pub detached: Option<Detachment>,
+    /// Some recipient's form is over the hard limit that holds for him.
+    pub too_large: bool,
 }
 
-/// Routes of the envelope whose recipients get links in place of large parts.
-fn routes(envelope: &Envelope, settings: &Settings) -> Vec<RouteKey> {
-    let files = &settings.attachments;
-    let whole = |route: &RouteKey| match route {
-        RouteKey::Domain(name) => settings.domain(name).is_some_and(|domain| domain.files_whole),
-        RouteKey::Relay => false,
-    };
-    let mut routes: Vec<RouteKey> =
-        envelope.recipients().iter().map(|(_, permit)| permit.route().clone()).collect();
-    routes.sort();
-    routes.dedup();
-    routes.retain(|route| {
-        let on = match direction(route, envelope.origin.known_sender) {
-            Direction::Outbound => files.outbound,
-            Direction::Internal => files.internal,
-            Direction::Inbound => files.inbound != Inbound::Off,
-        };
-        on && !whole(route)
-    });
-    routes
+/// A message that nothing was moved out of, of so many octets.
+pub(crate) fn whole(body: Body, len: u64, envelope: &Envelope, settings: &Settings, stores: &Stores) -> Made {
+    let can_be_smaller = settings.attachments.public_url.is_some() && stores.blobs.is_some();
+    let too_large = can_be_smaller && len > Classes::of(envelope, settings).hard_limit();
+    Made { body, detached: None, too_large }
 }
 
-/// How long the links of this message are good: the longest of what its recipients' domains and directions say. Mail to
-/// others goes by the domain of its sender, which is one of ours.
-fn good_for(envelope: &Envelope, settings: &Settings) -> Duration {
-    let files = &settings.attachments;
-    let sender = envelope.mail.reverse_path.mailbox().map(Mailbox::domain);
-    let of = |route: &RouteKey| {
-        let domain = match route {
-            RouteKey::Domain(name) => Some(name.as_str()),
-            RouteKey::Relay => sender,
-        };
-        let own = domain.and_then(|name| settings.domain(name)).and_then(|domain| domain.files_expire);
-        own.unwrap_or(match direction(route, envelope.origin.known_sender) {
-            Direction::Outbound => files.expire,
-            Direction::Internal => files.expire_internal.unwrap_or(files.expire),
-            Direction::Inbound => files.expire_inbound.unwrap_or(files.expire),
-        })
-    };
-    routes(envelope, settings).iter().map(of).max().unwrap_or(files.expire)
-}
-
-/// Whether parts of this message may be moved, and how.
-pub(crate) fn detach(envelope: &Envelope, settings: &Settings, stores: &Stores) -> Option<Detach> {
-    // A link must lead somewhere.
-    settings.attachments.public_url.as_ref()?;
-    let blobs = Arc::clone(stores.blobs.as_ref()?);
-    let routes = routes(envelope, settings);
-    let all = envelope.recipients().iter().all(|(_, permit)| routes.contains(permit.route()));
-    (!routes.is_empty()).then(|| Detach { blobs, rules: settings.attachments.rules.clone(), keep_raw: !all })
-}
-
-/// Writes the forms. What is over the hard limit is the caller's to refuse.
+/// Writes the forms. What is too large is the caller's to refuse.
 pub(crate) async fn make(
     mut outcome: Outcome,
     envelope: &Envelope,
-    all: &Settings,
+    in_force: &Settings,
+    stores: &Stores,
     now: Timestamp,
 ) -> Result<Made, StoreFault> {
-    let settings = &all.attachments;
+    let settings = &in_force.attachments;
+    let wanted = wanted(&outcome, &Classes::of(envelope, in_force));
+    drop_unwanted(&mut outcome, &wanted, stores).await;
+    let with_form = wanted.iter().filter(|(ids, _)| !ids.is_empty());
+    let linked: Vec<u32> = with_form.flat_map(|(_, class)| class.recipients.iter().copied()).collect();
+    let expire = classes::good_for(envelope, in_force, &linked);
     let texts = outcome.bodies(&rewrite::texts(&outcome.places)).await?;
-    let file = |id: u32, size: u64| rewrite::file(&outcome.places[id as usize].part, size);
     let moved: Vec<(u32, File)> =
-        outcome.moved.iter().map(|moved| (moved.id, file(moved.id, moved.blob.len))).collect();
-    let files: Vec<File> = moved.iter().map(|(_, file)| file.clone()).collect();
-    let content = Content {
+        outcome.moved.iter().map(|moved| (moved.id, file(&outcome, moved))).collect();
+    let language = language(&outcome, settings);
+    let all = Content {
         places: &outcome.places,
         moved: &moved,
         len: outcome.len,
@@ -102,31 +60,22 @@ pub(crate) async fn make(
         texts: &texts,
         manifest: settings.manifest,
     };
-    let of_message = outcome.places.first().and_then(|place| place.part.header.language.as_deref());
-    let language = of_message.and_then(Language::of).unwrap_or(settings.language);
-    let expire = good_for(envelope, all);
-    let block = Block { files: &files, until: now + expire, language };
-    let form = rewrite::form(&content, &block).map_err(|bad| StoreFault::Broken(bad.to_string()))?;
     let address = settings.public_url.as_deref().map_or(0, str::len) + 1 + TOKEN_LEN;
-    let largest = form.len(&"x".repeat(address));
-    let routes = routes(envelope, all);
-    let linked =
-        (0u32..).zip(envelope.recipients()).filter(|(_, (_, permit))| routes.contains(permit.route()));
-    let recipients: Vec<u32> = linked.map(|(index, _)| index).collect();
+    let (forms, too_large) = forms(wanted, &all, now + expire, language, &"x".repeat(address))?;
+    if forms.is_empty() {
+        return Ok(Made { body: outcome.spool.finish(true).await?, detached: None, too_large });
+    }
     let blind =
-        if recipients.len() > links::OWN_TOKENS { blind(&mut outcome, envelope).await? } else { Vec::new() };
+        if linked.len() > links::OWN_TOKENS { blind(&mut outcome, envelope).await? } else { Vec::new() };
     let subject = subject(&mut outcome).await?;
-    let parts = outcome.moved.iter().zip(&files).zip(0..).map(|((moved, file), position)| Detached {
-        blob: moved.blob.clone(),
-        file_name: file.name.clone(),
-        media_type: file.media_type.clone(),
-        position,
+    let parts = outcome.moved.into_iter().zip(moved).zip(0..).map(|((moved, (_, file)), position)| {
+        Detached { blob: moved.blob, file_name: file.name, media_type: file.media_type, position }
     });
     let detached = Detachment {
         subject,
         check: if settings.clamd.is_some() { Check::Waiting } else { Check::Clear },
         parts: parts.collect(),
-        forms: vec![FormFor { recipients, recipe: form, files: (0..files.len() as u32).collect() }],
+        forms,
         links: LinkRules {
             per_recipient: settings.per_recipient,
             blind,
@@ -136,7 +85,79 @@ pub(crate) async fn make(
             secret: LinkSecret::new(rand::random()),
         },
     };
-    Ok(Made { body: outcome.spool.finish(true).await?, detached, largest })
+    Ok(Made { body: outcome.spool.finish(true).await?, detached: Some(detached), too_large })
+}
+
+/// The forms, and whether what some recipient gets, with this link, is over his hard limit. `all`: the message without any
+/// of the parts.
+fn forms(
+    wanted: BTreeMap<Vec<u32>, Class>,
+    all: &Content<'_>,
+    until: Timestamp,
+    language: Language,
+    link: &str,
+) -> Result<(Vec<FormFor>, bool), StoreFault> {
+    let (mut forms, mut too_large) = (Vec::new(), false);
+    for (ids, Class { recipients, hard_limit }) in wanted {
+        let over = |len: u64| hard_limit.is_some_and(|limit| len > limit);
+        if ids.is_empty() {
+            too_large |= over(all.len);
+            continue;
+        }
+        let without = (0u32..).zip(all.moved).filter(|(_, (id, _))| ids.contains(id));
+        let (files, moved): (Vec<u32>, Vec<(u32, File)>) =
+            without.map(|(position, moved)| (position, moved.clone())).unzip();
+        let shown: Vec<File> = moved.iter().map(|(_, file)| file.clone()).collect();
+        let block = Block { files: &shown, until, language };
+        let recipe = rewrite::form(&Content { moved: &moved, ..all.clone() }, &block)
+            .map_err(|bad| StoreFault::Broken(bad.to_string()))?;
+        too_large |= over(recipe.len(link));
+        forms.push(FormFor { recipients, recipe, files });
+    }
+    Ok((forms, too_large))
+}
+
+/// Recipients by the parts, by their ids, that they get links for.
+fn wanted(outcome: &Outcome, classes: &Classes) -> BTreeMap<Vec<u32>, Class> {
+    let mut wanted: BTreeMap<Vec<u32>, Class> = BTreeMap::new();
+    let Some(tightest) = classes.tightest() else { return wanted };
+    let weight = |moved: &Moved| {
+        let place = &outcome.places[moved.id as usize];
+        Weight { raw: place.body_end - place.part.body_at, size: moved.blob.len }
+    };
+    let weights: Vec<Weight> = outcome.moved.iter().map(weight).collect();
+    for (limits, class) in classes.linked() {
+        let chosen = limits.choose(&tightest, outcome.len, &weights);
+        let chosen = chosen.into_iter().map(|at| outcome.moved[at].id).collect();
+        let same = wanted.entry(chosen).or_default();
+        same.recipients.extend(&class.recipients);
+        same.recipients.sort_unstable();
+        same.hard_limit = [same.hard_limit, class.hard_limit].into_iter().flatten().min();
+    }
+    wanted
+}
+
+/// Parts that were moved while nobody could know that no form would do without them.
+async fn drop_unwanted(outcome: &mut Outcome, wanted: &BTreeMap<Vec<u32>, Class>, stores: &Stores) {
+    let Some(blobs) = &stores.blobs else { return };
+    let is_wanted = |moved: &mut Moved| !wanted.keys().any(|ids| ids.contains(&moved.id));
+    let unwanted: Vec<Moved> = outcome.moved.extract_if(.., is_wanted).collect();
+    for Moved { blob, .. } in unwanted {
+        if let Err(fault) = blobs.delete(blob.name.clone()).await {
+            tracing::warn!(blame = "us", blob = %blob.name, %fault, "a file that no message has stays for now");
+        }
+    }
+}
+
+/// A part as the block names it.
+fn file(outcome: &Outcome, moved: &Moved) -> File {
+    rewrite::file(&outcome.places[moved.id as usize].part, moved.blob.len)
+}
+
+/// That of the message, if we speak it.
+fn language(outcome: &Outcome, settings: &Attachments) -> Language {
+    let of_message = outcome.places.first().and_then(|place| place.part.header.language.as_deref());
+    of_message.and_then(Language::of).unwrap_or(settings.language)
 }
 
 /// Characters of a subject that are kept for show.

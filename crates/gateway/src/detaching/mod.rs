@@ -6,6 +6,7 @@
 //! and it stays in the message (RELIABILITY section 5: only what was fully decoded is detached). Memory is that of a few
 //! chunks, whatever the size. Proof: `tests.rs` beside this.
 
+pub(crate) mod classes;
 pub(crate) mod forms;
 mod state;
 #[cfg(test)]
@@ -17,7 +18,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use vouchsafe_core::attachments::{BlobStore, BlobWriter, SealedBlob};
-use vouchsafe_core::detach::Rules;
+use vouchsafe_core::detach::{Rules, WORTH};
 use vouchsafe_core::ports::StoreFault;
 use vouchsafe_core::rewrite::Place;
 use vouchsafe_mime::coding::Restorer;
@@ -28,8 +29,6 @@ use state::{State, Waiting};
 
 /// Changes of line length up to which a base64 body counts as regular: then its raw octets need not be kept.
 const REGULAR: usize = 16;
-/// Decoded octets below which a part is not worth moving: the block in its place is about as large.
-const WORTH: u64 = 4 * 1024;
 
 /// A part that is decoded to a blob while it arrives.
 struct Stream {
@@ -102,7 +101,7 @@ fn lost() -> StoreFault {
 pub(crate) struct Detacher {
     blobs: Arc<dyn BlobStore>,
     rules: Rules,
-    /// Some recipient gets the message as it is.
+    /// Recipients differ in what they get.
     keep_raw: bool,
     scanner: Scanner,
     state: State,
@@ -232,18 +231,20 @@ impl Detacher {
     /// The spooled part that has to go next.
     fn over(&self) -> Option<usize> {
         let waiting = &self.state.waiting;
-        if let Some(at) = waiting.iter().position(|part| part.size > self.rules.part_over) {
+        if let Some(at) = waiting.iter().position(|part| part.size > self.rules.limits.part_over) {
             return Some(at);
         }
         let (at, largest) = waiting.iter().enumerate().max_by_key(|(_, part)| part.size)?;
         let open = self.state.open_size();
-        (self.total() > self.rules.message_over && largest.size > WORTH && largest.size >= open).then_some(at)
+        (self.total() > self.rules.limits.message_over && largest.size > WORTH && largest.size >= open)
+            .then_some(at)
     }
 
     fn open_is_over(&self) -> bool {
         let size = self.state.open_size();
         self.stream.is_none()
-            && (size > self.rules.part_over || size > WORTH && self.total() > self.rules.message_over)
+            && (size > self.rules.limits.part_over
+                || size > WORTH && self.total() > self.rules.limits.message_over)
     }
 
     /// A part that has ended and is whole in the spool.

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 
 use proptest::prelude::*;
 use vouchsafe_core::attachments::{BlobReader, BlobRef, Keep};
+use vouchsafe_core::detach::Limits;
 use vouchsafe_core::ports::{Body, BoxFuture};
 use vouchsafe_store::memory::MemoryStore;
 
@@ -76,7 +77,8 @@ fn detach(message: &[u8], pieces: usize, part_over: u64, message_over: u64, keep
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let shelf = Shelf::default();
-        let rules = Rules { part_over, message_over, include: Vec::new(), exclude: Vec::new() };
+        let limits = Limits { part_over, message_over };
+        let rules = Rules { limits, include: Vec::new(), exclude: Vec::new() };
         let spool = Spool::new(MemoryStore::new());
         let mut detacher = Detacher::new(Arc::new(shelf.clone()), rules, keep_raw, spool);
         for piece in message.chunks(pieces.max(1)) {

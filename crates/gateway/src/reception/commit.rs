@@ -51,26 +51,21 @@ impl Committing {
         };
         let now = gateway.clock.now();
         let attachments = &settings.attachments;
-        let (body, detached, largest) = match content {
+        let stores = &gateway.stores;
+        let Made { body, detached, too_large } = match content {
             Content::Body(body) => {
                 let len = body_len(&body);
-                (body, None, len)
+                forms::whole(body, len, &envelope, &settings, stores)
             }
-            Content::Detached(outcome) => {
-                let Made { body, detached, largest } =
-                    forms::make(*outcome, &envelope, &settings, now).await?;
-                (body, Some(detached), largest)
-            }
+            Content::Detached(outcome) => forms::make(*outcome, &envelope, &settings, stores, now).await?,
         };
         if let Some(detached) = &detached {
             let more = detached.parts.iter().map(|part| part.blob.len).sum();
-            if let Some(reply) = quota::refusal(&gateway.stores, &envelope, attachments, more).await? {
+            if let Some(reply) = quota::refusal(stores, &envelope, attachments, more).await? {
                 return Ok(Answer::No(reply));
             }
         }
-        if attachments.hard_limit.is_some_and(|limit| largest > limit)
-            && forms::detach(&envelope, &settings, &gateway.stores).is_some()
-        {
+        if too_large {
             let words = "Message is too large, and its parts cannot be replaced by links";
             return Ok(Answer::No(Reply::new(552, (5, 3, 4), words)));
         }

@@ -23,7 +23,7 @@ use vouchsafe_smtp::server::{Answer, Claim, Config, Question};
 use vouchsafe_smtp::{MailFrom, RcptTo, Reply};
 
 use crate::delegate::{Asked, Exchange, Step};
-use crate::detaching::forms;
+use crate::detaching::classes;
 use crate::gateway::Gateway;
 use crate::intake::{Intake, refusal};
 use crate::quota;
@@ -319,7 +319,7 @@ impl Session {
         let stranger = self.listener.kind == ListenerKind::Mx
             && !transaction.envelope.origin.known_sender
             && transaction.envelope.origin.client.is_some_and(|client| !client.is_loopback());
-        let detach = forms::detach(&transaction.envelope, &transaction.settings, &self.gateway.stores);
+        let detach = classes::detach(&transaction.envelope, &transaction.settings, &self.gateway.stores);
         let mut intake = Intake::new(
             Arc::clone(&self.gateway.stores.mail),
             Arc::clone(&self.gateway.budget),
@@ -346,9 +346,8 @@ impl Session {
     fn quota(&self) -> Option<BoxFuture<'static, Result<Option<Reply>, StoreFault>>> {
         let transaction = self.transaction.as_ref()?;
         let (envelope, settings) = (transaction.envelope.clone(), Arc::clone(&transaction.settings));
-        let more = quota::expected(&envelope, &settings.attachments)?;
         let stores = self.gateway.stores.clone();
-        forms::detach(&envelope, &settings, &stores)?;
+        let more = quota::expected(&envelope, &settings, &stores)?;
         Some(Box::pin(async move { quota::refusal(&stores, &envelope, &settings.attachments, more).await }))
     }
 
