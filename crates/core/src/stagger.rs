@@ -14,6 +14,8 @@ const FINEST: Duration = Duration::from_millis(1);
 /// No batch is held back for longer, however long answers take.
 const LONGEST: Duration = Duration::from_millis(10);
 
+/// To whoever is farther away a wait of [`FINEST`] makes no difference; it lets in what is asked all at once.
+const FAR: Duration = Duration::from_millis(16);
 /// Whoever answers within this time is near by.
 const NEAR: Duration = Duration::from_millis(1);
 /// A batch that a delegate near by has had for longer is waited for no more.
@@ -26,6 +28,8 @@ pub struct Stagger {
     round: Option<Duration>,
     /// When the last batch left.
     left: Option<Tick>,
+    /// When the first question came since.
+    first: Option<Tick>,
     /// Batches that are expected back soon.
     soon: usize,
 }
@@ -35,16 +39,24 @@ impl Stagger {
     pub fn wait(&self, now: Tick, sessions: usize) -> Duration {
         let (Some(round), Some(left)) = (self.round, self.left) else { return Duration::ZERO };
         let gap = round / u32::try_from(sessions.max(1)).unwrap_or(u32::MAX);
-        match gap {
-            gap if gap < FINEST => Duration::ZERO,
-            gap => gap.min(LONGEST).saturating_sub(now.since(left)),
+        if gap < FINEST {
+            return Duration::ZERO;
         }
+        let even = gap.min(LONGEST).saturating_sub(now.since(left));
+        // The answers of a batch come all at once, and so do the next questions: none is to miss this batch for the first.
+        let first = self.first.filter(|_| round >= FAR);
+        first.map_or(even, |first| even.max(FINEST.saturating_sub(now.since(first))))
+    }
+
+    /// A question came.
+    pub fn asked(&mut self, now: Tick) {
+        self.first.get_or_insert(now);
     }
 
     /// A batch leaves. True: it is expected back within [`SOON`]; tell when it is, or when that time has passed
     /// ([`Stagger::is_back`]).
     pub fn leaves(&mut self, now: Tick) -> bool {
-        self.left = Some(now);
+        (self.left, self.first) = (Some(now), None);
         let near = self.round.is_some_and(|round| round < NEAR);
         self.soon += usize::from(near);
         near
@@ -94,6 +106,24 @@ mod tests {
         assert_eq!(Stagger::default().wait(Tick(0), 4), Duration::ZERO);
         assert_eq!(far(3 * MS).wait(Tick(0), 4), Duration::ZERO);
         assert_eq!(far(20 * MS).wait(Tick(0), 21), Duration::ZERO);
+    }
+
+    #[test]
+    fn far_away_the_first_question_waits_for_those_that_come_with_it() {
+        let asked = |round, at| {
+            let mut stagger = far(round);
+            stagger.asked(Tick(0) + at);
+            stagger.asked(Tick(0) + at + MS / 2);
+            move |now| stagger.wait(Tick(0) + now, 4)
+        };
+        let wait = asked(20 * MS, 30 * MS);
+        assert_eq!([wait(30 * MS), wait(30 * MS + MS / 2), wait(31 * MS)], [MS, MS / 2, Duration::ZERO]);
+        assert_eq!(asked(20 * MS, 2 * MS)(2 * MS), 3 * MS, "the even distance is longer");
+        assert_eq!(asked(15 * MS, 30 * MS)(30 * MS), Duration::ZERO, "not far enough");
+        let mut stagger = far(20 * MS);
+        stagger.asked(Tick(0));
+        stagger.leaves(Tick(0));
+        assert_eq!(stagger.wait(Tick(0) + 30 * MS, 4), Duration::ZERO, "it has left");
     }
 
     #[test]

@@ -81,7 +81,9 @@ impl Shared {
     }
 
     pub(super) fn enqueue(self: &Arc<Self>, state: &mut State, question: Question) {
-        state.queue.push(question.network, question, self.means.clock.tick());
+        let now = self.means.clock.tick();
+        state.queue.push(question.network, question, now);
+        state.stagger.asked(now);
         self.muster(state);
     }
 
