@@ -445,6 +445,7 @@ fn domain(s: &Section<'_>, only: Option<&str>, lookup: &dyn Lookup) -> Option<Ac
     let files_whole = s.chosen("files", &[("default", false), ("off", true)]);
     let files_expire = Some(s.time("files_expire")).filter(|time| !time.is_zero());
     let files_sizes = own_sizes(s, ["files_part_over", "files_message_over", "files_hard_limit"]);
+    let files_language = s.choice("files_language", &Language::ALL);
     s.finish();
     Some(AcceptedDomain {
         name: name?,
@@ -454,6 +455,7 @@ fn domain(s: &Section<'_>, only: Option<&str>, lookup: &dyn Lookup) -> Option<Ac
         files_whole,
         files_expire,
         files_sizes,
+        files_language,
     })
 }
 

@@ -341,6 +341,8 @@ pub struct AcceptedDomain {
     pub files_expire: Option<Duration>,
     /// In place of what `attachments` says of each direction.
     pub files_sizes: OwnSizes,
+    /// In place of `attachments.language`.
+    pub files_language: Option<Language>,
 }
 
 impl AcceptedDomain {

@@ -575,6 +575,13 @@ pub const TABLE: &[Row] = &[
         Live,
         "The same for attachments.hard_limit: the size past which a message is refused when it could not be made smaller.",
     ),
+    row(
+        "domain.files_language",
+        Choice(&["en", "de", "fr", "es"]),
+        Unset("as attachments.language says"),
+        Live,
+        "Language of the words in place of a file for recipients of this domain, or in mail of its users to others; the message's Content-Language counts before it.",
+    ),
     later("domain.mode", &[r#""queue""#]),
     row(
         "domain.relay_probe",
@@ -951,7 +958,7 @@ pub const TABLE: &[Row] = &[
         Choice(&["en", "de", "fr", "es"]),
         Value(r#""en""#),
         Live,
-        "Language of the words in place of a file, where the message's Content-Language names none of these.",
+        "Language of the words in place of a file, where neither the message's Content-Language nor domain.files_language names one.",
     ),
     row(
         "attachments.manifest",

@@ -13,7 +13,6 @@ use vouchsafe_smtp::Tick;
 const FINEST: Duration = Duration::from_millis(1);
 /// No batch is held back for longer, however long answers take.
 const LONGEST: Duration = Duration::from_millis(10);
-
 /// To whoever is farther away a wait of [`FINEST`] makes no difference; it lets in what is asked all at once.
 const FAR: Duration = Duration::from_millis(16);
 /// Whoever answers within this time is near by.

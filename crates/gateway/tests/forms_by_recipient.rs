@@ -351,3 +351,26 @@ async fn a_message_is_refused_when_the_form_of_one_recipient_is_over_his_hard_li
         assert!(code == "250" || said.starts_with("552 5.3.4") && world.kept().await.0.is_empty(), "{said}");
     }
 }
+
+#[tokio::test]
+async fn words_are_in_the_language_of_the_message_else_of_the_domain() {
+    const TO: [&str; 3] = ["l@low.example", "h@high.example", "y@far.example"];
+    let (dir, attachments) = (tempfile::tempdir().unwrap(), "internal = true\npart_over = \"6 kB\"");
+    let (german, spanish) = ("files_language = \"de\"", "files_language = \"es\"");
+    let world = World::started(dir.path(), &settings(dir.path(), german, spanish, attachments)).await;
+    let (no_language, from) = (message(FILES), "ann@plain.example");
+    let french = no_language.replacen("MIME-Version", "Content-Language: fr-CA\r\nMIME-Version", 1);
+    for (message, from, to, words, messages) in [
+        (&no_language, from, &TO[..], ["zum Herunterladen", "para descargar", "to download"], 3),
+        (&french, from, &TO, ["1 fichier"; 3], 6),
+        // Whoever writes to others does so in the language of his own domain.
+        (&no_language, "l@low.example", &TO[2..], ["zum Herunterladen"; 3], 7),
+    ] {
+        assert!(world.send("trusted", from, to, message).await.starts_with("250"));
+        let taken = world.taken(messages).await;
+        for (to, words) in to.iter().zip(words) {
+            let text = taken[*to].text();
+            assert!(text.contains(words), "{to}: {text}");
+        }
+    }
+}

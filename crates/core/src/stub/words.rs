@@ -4,7 +4,7 @@
 use crate::time::Timestamp;
 
 /// A language that stubs are written in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Language {
     /// English, when nothing else is known.
     English,

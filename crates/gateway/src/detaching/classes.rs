@@ -9,6 +9,7 @@ use std::time::Duration;
 use vouchsafe_config::{AcceptedDomain, Inbound, Settings, Sizes};
 use vouchsafe_core::detach::{Direction, Limits, Rules, direction};
 use vouchsafe_core::envelope::{Envelope, RouteKey};
+use vouchsafe_core::stub::Language;
 use vouchsafe_smtp::Mailbox;
 
 use crate::gateway::Stores;
@@ -98,6 +99,13 @@ pub(super) fn good_for(envelope: &Envelope, settings: &Settings, linked: &[u32])
     routes.sort();
     routes.dedup();
     routes.into_iter().map(of).max().unwrap_or(files.expire)
+}
+
+/// In which language a recipient is told of the files, where the message has none.
+pub(super) fn language(envelope: &Envelope, settings: &Settings, recipient: u32) -> Language {
+    let (_, permit) = &envelope.recipients()[recipient as usize];
+    let own = deciding(permit.route(), envelope, settings).and_then(|domain| domain.files_language);
+    own.unwrap_or(settings.attachments.language)
 }
 
 /// Whether parts of this message may be moved, and how.

@@ -1,9 +1,9 @@
 //! From a message whose large parts were moved to the forms its recipients get: one for all whose links lead to the same
-//! files, in the language of the message or of the settings. Says how it looks, never for whom ([`super::classes`]).
+//! files and who are told of them in the same language. Says how it looks, never for whom ([`super::classes`]).
 
 use std::collections::BTreeMap;
 
-use vouchsafe_config::{Attachments, Settings};
+use vouchsafe_config::Settings;
 use vouchsafe_core::attachments::{Check, Detached, Detachment, FormFor, LinkRules};
 use vouchsafe_core::detach::Weight;
 use vouchsafe_core::envelope::Envelope;
@@ -51,7 +51,9 @@ pub(crate) async fn make(
     let texts = outcome.bodies(&rewrite::texts(&outcome.places)).await?;
     let moved: Vec<(u32, File)> =
         outcome.moved.iter().map(|moved| (moved.id, file(&outcome, moved))).collect();
-    let language = language(&outcome, settings);
+    let of_message = language(&outcome);
+    let language =
+        |recipient: &u32| of_message.unwrap_or_else(|| classes::language(envelope, in_force, *recipient));
     let all = Content {
         places: &outcome.places,
         moved: &moved,
@@ -61,7 +63,7 @@ pub(crate) async fn make(
         manifest: settings.manifest,
     };
     let address = settings.public_url.as_deref().map_or(0, str::len) + 1 + TOKEN_LEN;
-    let (forms, too_large) = forms(wanted, &all, now + expire, language, &"x".repeat(address))?;
+    let (forms, too_large) = forms(wanted, &all, now + expire, &language, &"x".repeat(address))?;
     if forms.is_empty() {
         return Ok(Made { body: outcome.spool.finish(true).await?, detached: None, too_large });
     }
@@ -94,7 +96,7 @@ fn forms(
     wanted: BTreeMap<Vec<u32>, Class>,
     all: &Content<'_>,
     until: Timestamp,
-    language: Language,
+    language: &dyn Fn(&u32) -> Language,
     link: &str,
 ) -> Result<(Vec<FormFor>, bool), StoreFault> {
     let (mut forms, mut too_large) = (Vec::new(), false);
@@ -108,11 +110,17 @@ fn forms(
         let (files, moved): (Vec<u32>, Vec<(u32, File)>) =
             without.map(|(position, moved)| (position, moved.clone())).unzip();
         let shown: Vec<File> = moved.iter().map(|(_, file)| file.clone()).collect();
-        let block = Block { files: &shown, until, language };
-        let recipe = rewrite::form(&Content { moved: &moved, ..all.clone() }, &block)
-            .map_err(|bad| StoreFault::Broken(bad.to_string()))?;
-        too_large |= over(recipe.len(link));
-        forms.push(FormFor { recipients, recipe, files });
+        let mut by_language: BTreeMap<Language, Vec<u32>> = BTreeMap::new();
+        for recipient in recipients {
+            by_language.entry(language(&recipient)).or_default().push(recipient);
+        }
+        for (language, recipients) in by_language {
+            let block = Block { files: &shown, until, language };
+            let recipe = rewrite::form(&Content { moved: &moved, ..all.clone() }, &block)
+                .map_err(|bad| StoreFault::Broken(bad.to_string()))?;
+            too_large |= over(recipe.len(link));
+            forms.push(FormFor { recipients, recipe, files: files.clone() });
+        }
     }
     Ok((forms, too_large))
 }
@@ -155,9 +163,8 @@ fn file(outcome: &Outcome, moved: &Moved) -> File {
 }
 
 /// That of the message, if we speak it.
-fn language(outcome: &Outcome, settings: &Attachments) -> Language {
-    let of_message = outcome.places.first().and_then(|place| place.part.header.language.as_deref());
-    of_message.and_then(Language::of).unwrap_or(settings.language)
+fn language(outcome: &Outcome) -> Option<Language> {
+    outcome.places.first().and_then(|place| place.part.header.language.as_deref()).and_then(Language::of)
 }
 
 /// Characters of a subject that are kept for show.
