@@ -42,7 +42,6 @@ fn a_person_finds_the_way_in_a_real_browser() {
     let set = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     let files = support::free_port();
     let changes = [
-        set("web.address", "\"127.0.0.1:0\""),
         set("web.downloads", &format!("\"127.0.0.1:{files}\"")),
         set("web.public_url", &format!("\"http://127.0.0.1:{files}\"")),
         set("attachments.part_over", "\"100 kB\""),

@@ -44,6 +44,8 @@ pub fn text(places: &Places, changes: &[(String, String)]) -> String {
         ),
         // No transcript may depend on the name servers of the machine that it is played on.
         ("[authentication]", "verify = false".to_owned()),
+        // The default port is for the demo, whose tests look for it there.
+        ("[web]", "address = \"127.0.0.1:0\"".to_owned()),
         ("[[listener]] # mx", listener("mx", mx)),
         ("[[listener]] # submission", listener("submission", submission)),
         ("[[listener]] # trusted", listener("trusted", trusted)),
