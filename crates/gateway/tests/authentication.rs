@@ -4,14 +4,17 @@
 #![allow(clippy::unwrap_used)] // a test ends at its first surprise
 
 mod common;
+#[path = "common/talk.rs"]
+mod talk;
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
+use talk::{PATIENCE, reply};
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::time::timeout;
 use vouchsafe_core::ports::{Clock, MailStore, QueueFilter};
 use vouchsafe_fakes::dns::{NameServer, Trouble};
@@ -26,8 +29,6 @@ use vouchsafe_store::blobs::Blobs;
 use vouchsafe_store::memory::MemoryStore;
 use vouchsafe_testkit::whole::Stands;
 use vouchsafe_testkit::whole::settings::{self, Places};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 struct World {
     server: NameServer,
@@ -165,18 +166,6 @@ impl World {
         while self.store.list(filter()).await.unwrap().len() != recipients {
             assert!(tokio::time::Instant::now() < end, "{}", self.stands.dialogues());
             tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-}
-
-async fn reply(stream: &mut BufReader<DuplexStream>) -> io::Result<String> {
-    loop {
-        let mut line = String::new();
-        if timeout(PATIENCE, stream.read_line(&mut line)).await?? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if line.as_bytes().get(3) != Some(&b'-') {
-            return Ok(line);
         }
     }
 }

@@ -4,14 +4,15 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 mod common;
+#[path = "common/talk.rs"]
+mod talk;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
+use talk::{PATIENCE, reply};
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::time::timeout;
 use vouchsafe_core::attachments::{AttachmentStore, BlobStore, ShareFilter};
 use vouchsafe_core::links::{TOKEN_LEN, Token};
@@ -25,7 +26,6 @@ use vouchsafe_store::blobs::Blobs;
 use vouchsafe_store::disk::RealDisk;
 use vouchsafe_store::sqlite::{Options, SqliteStore};
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const URL: &str = "https://files.example/";
 
 /// Three domains of ours; what goes to others goes by the relay.
@@ -127,18 +127,6 @@ impl World {
         let shares = self.store.shares(ShareFilter::default()).await.unwrap();
         let files = shares.into_iter().flat_map(|share| share.files).map(|file| file.file_name).collect();
         (files, self.blobs.list(String::new(), 100).await.unwrap().len())
-    }
-}
-
-async fn reply(stream: &mut BufReader<DuplexStream>) -> io::Result<String> {
-    loop {
-        let mut line = String::new();
-        if timeout(PATIENCE, stream.read_line(&mut line)).await?? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if line.as_bytes().get(3) != Some(&b'-') {
-            return Ok(line);
-        }
     }
 }
 

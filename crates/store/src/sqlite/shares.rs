@@ -632,19 +632,16 @@ pub fn audit(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::super::schema::{QUEUE, open};
     use super::*;
 
     #[test]
-    #[ignore = "for measuring: cargo test --release -p vouchsafe-store --lib -- --ignored --nocapture among_100_000"]
-    fn a_search_among_100_000_messages() {
+    fn a_search_finds_a_part_of_any_text_on_any_page() {
         let dir = tempfile::tempdir().unwrap();
         let connection = open(&dir.path().join("queue.db"), "OFF", QUEUE).unwrap();
         connection
             .execute_batch(
-                "CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
+                "CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
                  SELECT i, CAST(unhex(printf('01900000000070008000%012x', i)) AS BLOB) AS message FROM n;
                  INSERT INTO share (message, created, expires, sender, owner, domain, size, known, hold, access, reminded, receipted, asked)
                  SELECT message, i, i, 'user' || (i % 500) || '@from.test', 'user' || (i % 500), 'from.test', 1, 1, 0, 'link', 0, 0, 0 FROM n;
@@ -657,7 +654,8 @@ mod tests {
                  UNION ALL SELECT randomblob(32), message, '[\"other' || (i % 700) || '@far.example\"]', 0 FROM n;",
             )
             .unwrap();
-        for (text, found) in [("nothing of that", 0), ("REPORT 99999.", 1), ("Friend699@", 50), ("größ", 0)]
+        for (text, found) in
+            [("nothing of that", 0), ("REPORT 1999.", 1), ("Friend699@", 2), ("größ", 0), ("ANNEX", 50)]
         {
             let filter = ShareFilter {
                 text: Some(text.to_owned()),
@@ -665,9 +663,7 @@ mod tests {
                 limit: 50,
                 ..ShareFilter::default()
             };
-            let begun = Instant::now();
             assert_eq!(shares(&connection, &filter).unwrap().len(), found, "{text}");
-            println!("{text}: {:?}", begun.elapsed());
         }
     }
 }

@@ -14,7 +14,7 @@ use vouchsafe_core::fair::{Batch, Held};
 use vouchsafe_core::ports::Clock;
 use vouchsafe_core::stagger::SOON;
 
-use super::{Idler, Question, Shared, unavailable};
+use super::{Idler, Question, Shared, State, unavailable};
 use crate::delegate::lock;
 
 /// How an idle worker's wait ended.
@@ -93,30 +93,27 @@ impl Place {
     /// Sees the batch through. What was to wait for its end goes another way once that is late.
     pub async fn ask<T>(&mut self, batch: impl Future<Output = T>) -> T {
         let mut batch = pin!(batch);
-        let early = match self.soon {
-            true => timeout(SOON, &mut batch).await.ok(),
-            false => None,
-        };
+        let early = if self.soon { timeout(SOON, &mut batch).await.ok() } else { None };
         let asked = match early {
             Some(asked) => asked,
             None => {
-                if std::mem::take(&mut self.soon) {
-                    let mut state = lock(&self.shared.state);
-                    state.stagger.is_back();
-                    self.shared.muster(&mut state);
-                }
+                self.late();
                 batch.await
             }
         };
         // Every question of the batch has its answer, or stands in the queue again.
         self.asking.clear();
-        let mut state = lock(&self.shared.state);
-        if std::mem::take(&mut self.soon) {
-            state.stagger.is_back();
-        }
-        state.queue.done(std::mem::take(&mut self.held));
-        drop(state);
+        give_back(&mut lock(&self.shared.state), &mut self.soon, &mut self.held);
         asked
+    }
+
+    /// What waits for the batch waits no more.
+    fn late(&mut self) {
+        if std::mem::take(&mut self.soon) {
+            let mut state = lock(&self.shared.state);
+            state.stagger.is_back();
+            self.shared.muster(&mut state);
+        }
     }
 
     /// More workers than the delegate takes sessions: this one ends.
@@ -151,6 +148,14 @@ impl Place {
     }
 }
 
+/// A batch is over.
+fn give_back(state: &mut State, soon: &mut bool, held: &mut Held) {
+    if std::mem::take(soon) {
+        state.stagger.is_back();
+    }
+    state.queue.done(std::mem::take(held));
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         if self.given_back {
@@ -164,10 +169,7 @@ impl Drop for Place {
                 Some(at) => drop(state.idle.remove(at)),
                 None => state.coming -= usize::from(self.coming || self.idle.is_some()),
             }
-            if self.soon {
-                state.stagger.is_back();
-            }
-            state.queue.done(std::mem::take(&mut self.held));
+            give_back(&mut state, &mut self.soon, &mut self.held);
         }
         let name = &self.shared.settings.name;
         for question in self.asking.drain(..) {
